@@ -1,0 +1,3 @@
+"""forescale: forecast, then scale."""
+
+__version__ = "0.1.0"

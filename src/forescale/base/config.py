@@ -1,0 +1,226 @@
+"""The recipe: one frozen schema, one section a room. Paper's defaults < forescale.toml < --set section.key=value."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from forescale.base.errors import ConfigError, InputError
+
+
+class Section(BaseModel):
+    """A section of the recipe: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+
+class CorpusSection(Section):
+    """Documents in, clean documents out (paper 1.1: deduplication, filtering, remixing)."""
+
+    sources: list[str] = []
+    """Folders or files of text (txt, md, rst, py, html, jsonl, parquet; gz, zst), relative to the recipe."""
+    dedup: bool = True
+    """Remove exact and near duplicates. Default true; false: the validation split is by source alone."""
+    threshold: float = Field(0.8, gt=0, le=1)
+    """Exact Jaccard similarity of word 5-grams from which two documents are near duplicates.
+    Default 0.8 (our choice)."""
+    quality: bool = True
+    """Apply the quality rules. Default true."""
+    validation_share: float = Field(0.04, gt=0, lt=0.5)
+    """Share of the bytes that the validation split aims at, in whole sources. Default 0.04 (our choice)."""
+    min_characters: int = Field(80, ge=0)
+    """Shorter documents are removed by the quality rules. Default 80 characters (our choice)."""
+
+
+class TokenizerSection(Section):
+    """Byte-level BPE with the paper's pre-tokenizer (paper 1.3)."""
+
+    vocab_size: int = Field(100_000, ge=257)
+    """Ids, specials included. Default 100,000 (paper 1.3); a laptop ladder wants about 512."""
+    train_bytes: int = Field(24_000_000_000, gt=0)
+    """Text the merges are learnt from, in bytes, spread over the corpus. Default 24 GB (paper 1.3)."""
+
+
+class ModelSection(Section):
+    """Fixes what a plan would choose; None (the default): the plan chooses. Rules (multiples, heads) always hold."""
+
+    n_layer: int | None = None
+    d_model: int | None = None
+    n_head: int | None = None
+    n_kv_head: int | None = None
+    d_ffn: int | None = None
+    vocab_size: int | None = None
+    """Rows of the embedding; None: the tokenizer's. Paper: 102,400."""
+    seq_len: int = Field(4096, ge=8)
+    """Positions a sequence. Default 4096 (paper 2.1)."""
+    ffn_multiple: int = Field(256, ge=1)
+    """The feed-forward width is 8/3 of the width rounded up to this. Default 256 (published configurations)."""
+    head_dim: int = Field(128, ge=2)
+    """Width of a head that the plan aims at. Default 128 (paper 2.3)."""
+    init_std: float | None = None
+    """Initial standard deviation; None: 0.384 / sqrt(d_model), the paper's 0.006 at d = 4096."""
+
+
+class ScheduleSection(Section):
+    """Fixes what a plan would choose."""
+
+    tokens: int | None = None
+    batch_tokens: int | None = None
+    learning_rate: float | None = None
+    warmup_steps: int | None = None
+    """None: min(2000, 2% of the shortest branch's steps). Paper: 2000."""
+
+
+class TrainSection(Section):
+    """The optimizer's constants (paper 2.3) and how ranks compute."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 on a GPU that has it, fp32 on a CPU."""
+    weight_decay: float = Field(0.1, ge=0)
+    clip: float = Field(1.0, gt=0)
+    attend_across_documents: bool = True
+    """Packed sequences attend over document ends. Default true (the paper does not say)."""
+    validation_tokens: int = Field(262_144, ge=1024)
+    """Tokens of the validation split that every run is scored on; always the same ones. Paper: 100 million."""
+    seed: int = 0
+
+
+class ParallelSection(Section):
+    """Ranks along each axis of the mesh."""
+
+    data: int = Field(1, ge=1)
+    tensor: int = Field(1, ge=1)
+    pipeline: int = Field(1, ge=1)
+
+
+class CheckpointSection(Section):
+    """When a run saves its state."""
+
+    every_minutes: float = Field(5.0, gt=0)
+    """Default 5 (paper 4.1: at most five minutes lost)."""
+    every_steps: int = Field(0, ge=0)
+    """0: by minutes only."""
+    keep: int = Field(2, ge=1)
+
+
+class LadderSection(Section):
+    """The grid of small runs (paper 3.1, 3.2). Empty lists: designed from the budget of minutes or FLOPs."""
+
+    budgets: list[float] = []
+    """Compute budgets in FLOPs (M x D), ascending."""
+    sizes_per_budget: int = Field(3, ge=1)
+    learning_rates: list[float] = []
+    """Factors on the centre learning rate, or absolute rates where below 1. Empty: chosen by the design."""
+    batches: list[int] = []
+    """Batch sizes in tokens. Empty: chosen by the design."""
+    replicates: int = Field(2, ge=1)
+    """Seeds of the replicated cell at each budget."""
+    cores: int = Field(0, ge=0)
+    """Runs at once, one thread each; 0: every core of this machine."""
+
+
+class SftSection(Section):
+    """Two-stage supervised tuning (paper 6.2)."""
+
+    epochs: float = Field(2.0, gt=0)
+    learning_rate: float = Field(1e-5, gt=0)
+    batch: int = Field(32, ge=1)
+    """Examples a step."""
+
+
+class DpoSection(Section):
+    """Direct preference optimisation (paper 6.3): one epoch, warm-up and cosine."""
+
+    learning_rate: float = Field(5e-6, gt=0)
+    beta: float = Field(0.1, gt=0)
+    batch: int = Field(512, ge=1)
+    minimum_pairs: int = Field(32, ge=1)
+    """Fewer usable pairs: DPO is skipped, and the report says so."""
+
+
+class Recipe(Section):
+    """The whole recipe. Rooms get their own section, never this."""
+
+    corpus: CorpusSection = CorpusSection()
+    tokenizer: TokenizerSection = TokenizerSection()
+    model: ModelSection = ModelSection()
+    schedule: ScheduleSection = ScheduleSection()
+    train: TrainSection = TrainSection()
+    parallel: ParallelSection = ParallelSection()
+    checkpoint: CheckpointSection = CheckpointSection()
+    ladder: LadderSection = LadderSection()
+    sft: SftSection = SftSection()
+    dpo: DpoSection = DpoSection()
+
+
+def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> tuple[Recipe, dict[str, str]]:
+    """The resolved recipe, and for each `section.key` that is not a default, where its value came from."""
+    tree: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    if path is not None:
+        tree = _read_toml(path)
+        for section, keys in tree.items():
+            if not isinstance(keys, dict):
+                raise ConfigError(
+                    f"`{section}` is not a section", remedy=f"write it under [{section}]", file=path, key=section
+                )
+            origin |= {f"{section}.{key}": str(path) for key in keys}
+    for override in overrides:
+        key, value = _parse_override(override)
+        section, _, name = key.partition(".")
+        tree.setdefault(section, {})[name] = value
+        origin[key] = "--set"
+    try:
+        return Recipe.model_validate(tree), origin
+    except ValidationError as error:
+        raise _refusal(error, path) from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"there is no recipe at {path}", remedy="forescale init DIR makes one", file=path) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}", remedy="mend that line", file=path) from None
+
+
+def _parse_override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or "." not in key:
+        raise ConfigError(f"--set {text} is not section.key=value", remedy="write e.g. --set tokenizer.vocab_size=512")
+    try:
+        return key.strip(), tomllib.loads(f"x = {value}")["x"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value
+
+
+def _refusal(error: ValidationError, path: Path | None) -> ConfigError:
+    """The first refusal in words, with the nearest valid key."""
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    key = ".".join(location[:2])
+    if first["type"] == "extra_forbidden":
+        if len(location) == 1:
+            known = list(Recipe.model_fields)
+        else:
+            section = Recipe.model_fields[location[0]].annotation
+            known = list(section.model_fields) if isinstance(section, type) and issubclass(section, Section) else []
+        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.4)
+        return ConfigError(
+            f"unknown key `{key}`",
+            remedy=f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}",
+            file=path,
+            key=key,
+        )
+    return ConfigError(
+        f"`{key}`: {first['msg']}, not {first['input']!r}",
+        remedy="forescale check prints every key with its range",
+        file=path,
+        key=key,
+    )

@@ -1,0 +1,1 @@
+"""The nouns: every record that flows between rooms, one a file."""
