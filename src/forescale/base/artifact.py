@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from forescale.base.errors import ArtifactError
 from forescale.base.files import sha256_file, write_atomic
 from forescale.base.records.record import Record
@@ -33,13 +35,13 @@ class Manifest(Record):
     format: int = 1
     recipe: str
     """Hash of everything that decides the content, known before the work."""
-    parents: list[str] = []
+    parents: list[str] = Field(default_factory=list)
     """Recipes of the artifacts this one was made from."""
-    settings: dict[str, Any] = {}
-    files: dict[str, FileEntry] = {}
-    summary: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
+    files: dict[str, FileEntry] = Field(default_factory=dict)
+    summary: dict[str, Any] = Field(default_factory=dict)
     seed: int = 0
-    made_by: dict[str, str] = {}
+    made_by: dict[str, str] = Field(default_factory=dict)
     made_at: str = ""
 
 
@@ -119,7 +121,7 @@ def make(
 
 
 def _set_aside(path: Path) -> None:
-    """Move what stands at `path` to `path.old/FIRST8OFRECIPE/`; nothing is ever deleted but an older copy of the same."""
+    """Move what stands at `path` to `path.old/FIRST8OFRECIPE/`; only an older copy of the same is deleted."""
     if not any(path.iterdir()):
         return
     marker = path / ".recipe"
