@@ -1,0 +1,267 @@
+"""Laws: what a ladder of runs says, with intervals; exactly the keys that `fit --json` prints, and some more.
+
+Letters: C compute in FLOPs, M (or N1, N2: `scale`) model size, D tokens, L loss in `unit`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from pydantic import Field
+
+from forescale.base.records.record import Record
+
+Scale = Literal["M", "N1", "N2"]
+Unit = Literal["nats_per_token", "bpb"]
+Regime = Literal["scaling", "pre-scaling", "unknown"]
+Interval = tuple[float, float]
+
+
+class LeftOut(Record):
+    """A row of the run table that was not used, and why."""
+
+    row: int
+    """Data row, counted from 1."""
+    line: int | None = None
+    """Line of the file, where the table came from one."""
+    reason: str
+
+
+class RunsSummary(Record):
+    """How many rows the laws rest on, and which they do not."""
+
+    used: int
+    left_out: list[LeftOut] = Field(default_factory=list)
+
+
+class Surface(Record):
+    """L(size, D) = E + ((A / size^alpha)^(1/gamma) + (B / D^beta)^(1/gamma))^gamma; gamma 1 is Chinchilla's form."""
+
+    form: str
+    E: float
+    A: float
+    alpha: float
+    B: float
+    beta: float
+    gamma: float = 1.0
+    objective: float | None = None
+    """Value of the objective at the optimum; for `chinchilla` the sum of Huber (1e-3) losses of log loss."""
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+
+    def loss(self, size: float, tokens: float) -> float:
+        """Expected loss of a run of this size on this many tokens."""
+        model = self.A * size**-self.alpha
+        data = self.B * tokens**-self.beta
+        if self.gamma == 1.0:
+            return self.E + model + data
+        top = max(model, data)
+        if top <= 0:
+            return self.E
+        power = 1.0 / self.gamma
+        return self.E + top * ((model / top) ** power + (data / top) ** power) ** self.gamma
+
+
+class Allocation(Record):
+    """Optimal size = model_coefficient C^model_exponent and tokens = data_coefficient C^data_exponent (paper Eq. 4)."""
+
+    model_exponent: float
+    data_exponent: float
+    model_coefficient: float
+    data_coefficient: float
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+    method: str = ""
+    """`isoflop`: line through the minima of the budgets' profiles; `surface`: from the fitted surface; `published`."""
+
+    def split(self, flops: float) -> tuple[float, float]:
+        """Size and tokens that this law gives a budget."""
+        return self.model_coefficient * flops**self.model_exponent, self.data_coefficient * flops**self.data_exponent
+
+
+class PowerLaw(Record):
+    """Learning rate or batch (in tokens) as coefficient x product of variable^exponent."""
+
+    coefficient: float
+    exponents: dict[Literal["flops", "size", "tokens", "batch_tokens"], float]
+    conditional_on: dict[str, Any] = Field(default_factory=dict)
+    """What the law holds for: schedule, warmup, weight_decay, parametrisation, ..."""
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+    correlation: dict[str, float] = Field(default_factory=dict)
+    """Correlation of the fitted parameters, by `name,name`."""
+    residual_sd: float | None = None
+    """Standard deviation of ln(value) around the law."""
+    band: float | None = None
+    """Fraction above the best loss within which a setting counted as near-optimal."""
+    held_out: float | None = None
+    """Mean excess loss (fraction) of this law's choice on larger cells that were left out of its fit."""
+    n: int = 0
+    """Cells (settings of size and tokens) the law rests on."""
+
+    def value(
+        self, *, flops: float | None = None, size: float | None = None, tokens: float | None = None,
+        batch_tokens: float | None = None,
+    ) -> float:  # fmt: skip
+        """The law at a target; a variable that it needs and that is not given makes it not a number."""
+        given = {"flops": flops, "size": size, "tokens": tokens, "batch_tokens": batch_tokens}
+        result = self.coefficient
+        for name, exponent in self.exponents.items():
+            x = given[name]
+            result *= math.nan if x is None else x**exponent
+        return result
+
+
+class ComputeLaw(Record):
+    """Loss at the optimal split: L(C) = E + k C^-alpha."""
+
+    E: float
+    k: float
+    alpha: float
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+
+    def loss(self, flops: float) -> float:
+        """Expected loss of an optimally split run."""
+        return self.E + self.k * flops**-self.alpha
+
+
+class NoisePoint(Record):
+    """Spread of replicates at one budget."""
+
+    flops: float
+    seed_sd: float
+    """Standard deviation of the loss between seeds, as a fraction of the loss."""
+    replicates: int
+    """Runs that the spread was measured on."""
+
+
+class SelfCheck(Record):
+    """The fit repeated without the largest budgets, and its forecast of them."""
+
+    held_out_above: float
+    """Runs above this compute were hidden."""
+    median_error: float
+    """Median of |predicted / actual - 1|."""
+    coverage: float
+    """Share of the hidden runs inside their interval at the laws' level."""
+    n: int
+
+
+class IsoMinimum(Record):
+    """The minimum of one budget's profile of loss against size."""
+
+    flops: float
+    size: float
+    tokens: float
+    loss: float
+    size_interval: Interval | None = None
+    loss_interval: Interval | None = None
+    edge: bool = False
+    """The best size lies at the end of the grid: the minimum is a bound, not a measurement."""
+    runs: int = 0
+
+
+class RungReport(Record):
+    """Whether a budget's runs lie on the curve, and if not, why not."""
+
+    flops: float
+    admissible: bool | None
+    """None: cannot be judged from the columns given."""
+    reason: str = ""
+    best_loss: float
+    bigram: float | None = None
+    """The tokens' own bigram entropy in the laws' unit."""
+    steps: float | None = None
+
+
+class Largest(Record):
+    """The largest compute, size and tokens among the runs used: what extrapolation is measured from."""
+
+    flops: float
+    size: float
+    tokens: float
+
+
+class Member(Record):
+    """One of the models whose weighted mean is the forecast."""
+
+    surface: Surface
+    weight: float
+
+
+class Predictive(Record):
+    """How a forecast of one new run is made and how wide it is; all that a bare `laws.json` needs."""
+
+    members: list[Member] = Field(default_factory=list)
+    envelope: ComputeLaw | None = None
+    """L(C) through the minima of the budgets, used at the optimal split."""
+    envelope_weight: float = 0.0
+    draws: list[list[float]] = Field(default_factory=list)
+    """Parameter draws (E, A, alpha, B, beta, gamma), each a refit on resampled trunks."""
+    bias: float = 0.0
+    """ln(loss) that the centre is moved by a unit of ln(extrapolation)."""
+    sd_fit: float = 0.0
+    """Relative scatter of runs of the frontier around the surface."""
+    sd_growth: float = 0.0
+    """Relative standard deviation added by each unit of ln(extrapolation), from the rolling-origin check."""
+    sd_seed: float = 0.0
+    """Relative seed noise at the largest budget."""
+    seed_slope: float = 0.0
+    """d ln(seed noise) / d ln C."""
+    quantiles: list[tuple[float, float]] = Field(default_factory=list)
+    """(probability, standardised error) pairs of the calibration, ascending."""
+
+
+class Laws(Record):
+    """All laws of one ladder. Size-dependent laws are in the table's own size unit, `scale`."""
+
+    scale: Scale = "M"
+    unit: Unit = "nats_per_token"
+    level: float = 0.9
+    runs: RunsSummary = RunsSummary(used=0)
+    surface: Surface | None = None
+    allocation: Allocation | None = None
+    learning_rate: PowerLaw | None = None
+    batch: PowerLaw | None = None
+    compute: ComputeLaw | None = None
+    noise: list[NoisePoint] = Field(default_factory=list)
+    regime: Regime = "unknown"
+    smallest_rung: float | None = None
+    self_check: SelfCheck | None = None
+    warnings: list[str] = Field(default_factory=list)
+    # More than the contract asks:
+    source: str = ""
+    """Where the laws come from: the table, or the paper."""
+    group: str = ""
+    """The corpus, where the table names one."""
+    minima: list[IsoMinimum] = Field(default_factory=list)
+    rungs: list[RungReport] = Field(default_factory=list)
+    largest: Largest | None = None
+    predictive: Predictive | None = None
+    conditions: dict[str, Any] = Field(default_factory=dict)
+    """What the ladder's runs had in common (seq_len, weight_decay, schedule, unique_tokens, ...)."""
+    scales: dict[str, float] = Field(default_factory=dict)
+    """Median held-out error of the fit in each unit of size that the table allows (the paper's Figure 6)."""
+    guesses: dict[str, str] = Field(default_factory=dict)
+    """Column of the run table -> where it was read from."""
+
+    @property
+    def flops_factor(self) -> float:
+        """C = factor x size x tokens: 1 for M, 6 for parameters."""
+        return 1.0 if self.scale == "M" else 6.0
+
+
+class RunRow(Record):
+    """A row of `residuals.csv`."""
+
+    row: int
+    run: str = ""
+    used: bool
+    size: float | None
+    tokens: float | None
+    flops: float | None
+    loss: float | None
+    fitted: float | None = None
+    residual: float | None = None
+    """loss / fitted - 1."""
+    influence: float | None = None
+    """How far (fraction) the forecast at 10 x the largest compute moves without this row."""
+    reason: str = ""
