@@ -1,0 +1,1 @@
+"""Tokenizer, token shards, and the stream of batches that every run reads."""
