@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from forescale.base.records.record import Record
 
 
@@ -30,3 +32,5 @@ class EvalResult(Record):
     weights_sha256: str
     precision: str
     tasks: dict[str, TaskScore]
+    left_out: dict[str, int] = Field(default_factory=dict)
+    """Held-out items that could not be asked, by reason (too long for the model's positions)."""

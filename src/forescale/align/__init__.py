@@ -1,0 +1,1 @@
+"""Chat examples, supervised tuning and direct preference optimisation (paper 6)."""

@@ -1,0 +1,1 @@
+"""Tasks times a model: scores with intervals, every answer kept (paper 7)."""
