@@ -68,10 +68,11 @@ def read_chats(path: Path) -> list[Chat]:
 def read_pairs(path: Path) -> list[Pair]:
     """Preference pairs from `{"prompt": [messages], "chosen", "rejected", ...}` a line.
 
-    `prompt` may be a text (one user turn); an answer may be a text or a list with one assistant message.
+    `prompt` may be a text (one user turn); an answer may be a text or a list with one assistant message. A file may
+    be empty: a model may have given no usable pair.
     """
     pairs = []
-    for line, row in _rows(path):
+    for line, row in _rows(path, may_be_empty=True):
         prompt = row.get("prompt")
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         pairs.append(
@@ -141,8 +142,8 @@ def _hash(name: str, seed: int) -> str:
     return hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Lines of a JSONL file as objects with their number; an empty file is refused."""
+def _rows(path: Path, *, may_be_empty: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Lines of a JSONL file as objects with their number."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -167,7 +168,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not isinstance(row, dict):
             raise InputError("a line that is not an object", remedy="write {...}", file=path, line=number)
         yield number, row
-    if empty:
+    if empty and not may_be_empty:
         raise InputError(f"{path} is empty", remedy="give one JSON object a line", file=path)
 
 

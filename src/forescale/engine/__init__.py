@@ -1,0 +1,1 @@
+"""Generation and scoring with a key/value cache. Reads weights, never a training checkpoint."""
