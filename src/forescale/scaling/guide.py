@@ -1,0 +1,126 @@
+"""A guide: laws with every gap filled and every unit brought to M, so that a plan asks one object."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from forescale.base.records.laws import Allocation, Laws, PowerLaw, Scale
+from forescale.base.shape import ModelShape
+from forescale.scaling import published
+from forescale.scaling.shapes import Family, ShapeRules, size_of
+
+FRONTIER_SLOPE = 0.094
+"""alpha of L = E + k C^-alpha where laws have no surface: read off the paper's Fig. 5 (paper fact sheet 5.4)."""
+
+
+@dataclass(frozen=True)
+class Law:
+    """A learning-rate or batch law with the unit its size is in."""
+
+    law: PowerLaw
+    scale: Scale
+
+    def value(self, shape: ModelShape, tokens: float, batch_tokens: float) -> float:
+        """The law for a shape, at the compute that its own unit counts."""
+        return self.at(size_of(shape, self.scale), tokens, batch_tokens)
+
+    def at(self, size: float, tokens: float, batch_tokens: float) -> float:
+        """The law for a size in its own unit."""
+        factor = 1.0 if self.scale == "M" else 6.0
+        return self.law.value(flops=factor * size * tokens, size=size, tokens=tokens, batch_tokens=batch_tokens)
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What the laws say, gap by gap."""
+
+    laws: Laws
+    family: Family
+    allocation: Allocation
+    allocation_scale: Scale
+    learning_rate: Law
+    batch: Law
+    warnings: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, laws: Laws, rules: ShapeRules) -> Guide:
+        """Fill what `laws` lacks from `deepseek`, each gap named."""
+        spare = published.laws("deepseek")
+        warnings: list[str] = []
+
+        def note(what: str) -> None:
+            warnings.append(f"these laws have no {what}: taken from `deepseek` ({spare.source})")
+
+        allocation, scale = laws.allocation, laws.scale
+        if allocation is None and laws.surface is not None:
+            allocation = published.split_of(laws.surface, laws.flops_factor)
+        if allocation is None:
+            note("allocation of compute")
+            allocation, scale = spare.allocation, spare.scale
+        rate, batch = laws.learning_rate, laws.batch
+        if rate is None:
+            note("learning-rate law")
+        if batch is None:
+            note("batch law")
+        assert allocation is not None
+        assert spare.learning_rate is not None
+        assert spare.batch is not None
+        return cls(
+            laws,
+            Family(rules),
+            allocation,
+            scale,
+            Law(rate, laws.scale) if rate is not None else Law(spare.learning_rate, spare.scale),
+            Law(batch, laws.scale) if batch is not None else Law(spare.batch, spare.scale),
+            warnings,
+        )
+
+    def split(self, flops: float) -> tuple[float, float]:
+        """M and D that the laws give a compute of M x D = `flops`."""
+        if self.allocation_scale == "M":
+            return self.allocation.split(flops)
+        low, high = flops / 1e3, flops * 1e3  # compute in the laws' unit (6 N D) is within this of M x D
+        for _ in range(100):
+            middle = math.sqrt(low * high)
+            m, tokens = self._at_own_flops(middle)
+            low, high = (middle, high) if m * tokens < flops else (low, middle)
+        m, tokens = self._at_own_flops(math.sqrt(low * high))
+        return m, tokens
+
+    def _at_own_flops(self, flops: float) -> tuple[float, float]:
+        size, tokens = self.allocation.split(flops)
+        return self.family.convert(size, self.allocation_scale, "M"), tokens
+
+    def flops_for_tokens(self, tokens: float) -> float:
+        """The compute whose optimal split trains on so many tokens."""
+        low, high = 1.0, 1e40
+        for _ in range(200):
+            middle = math.sqrt(low * high)
+            low, high = (middle, high) if self.split(middle)[1] < tokens else (low, middle)
+        return math.sqrt(low * high)
+
+    def unconstrained(self, flops: float) -> tuple[float, float, float, float]:
+        """M, D, batch and learning rate as the laws alone have them, unrounded."""
+        m, tokens = self.split(flops)
+        batch = self._law_at(self.batch, m, tokens, math.nan)
+        return m, tokens, batch, self._law_at(self.learning_rate, m, tokens, batch)
+
+    def _law_at(self, law: Law, m: float, tokens: float, batch: float) -> float:
+        return law.at(self.family.convert(m, "M", law.scale), tokens, batch)
+
+    def slopes(self) -> tuple[float, float]:
+        """alpha and beta of the loss around the optimum: the surface's, else from the exponents and the frontier's."""
+        if self.laws.surface is not None:
+            return self.laws.surface.alpha, self.laws.surface.beta
+        a, b = self.allocation.model_exponent, self.allocation.data_exponent
+        frontier = self.laws.compute.alpha if self.laws.compute is not None else FRONTIER_SLOPE
+        return frontier / max(a, 0.05), frontier / max(b, 0.05)
+
+    def beyond(self, flops: float) -> float | None:
+        """How far a compute (M x D) lies beyond what the laws were measured on; None: not known."""
+        if self.laws.largest is None:
+            return None
+        m, tokens = self.split(flops)
+        own = self.laws.flops_factor * self.family.convert(m, "M", self.laws.scale) * tokens
+        return own / self.laws.largest.flops

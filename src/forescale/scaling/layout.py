@@ -1,0 +1,130 @@
+"""Memory, parallel layout and time of a run on many devices (paper 2.4: data, tensor and pipeline axes, ZeRO)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from forescale.base.records.plan import Layout
+from forescale.base.shape import ModelShape
+from forescale.scaling.devices import Device
+
+GIB = 2.0**30
+STATE_BYTES = 16
+"""Bytes a parameter that are sharded over all ranks: fp32 weight, gradient and two moments of AdamW."""
+CHECKPOINT_BYTES = 12
+"""Bytes a parameter on disk: fp32 weight and two moments."""
+ACTIVATION_BYTES = 34
+"""Bytes a token, layer and unit of width kept for backward in bf16 with flash attention (Korthikanti 2022, Eq. 1)."""
+LOGIT_BYTES = 4
+"""Bytes a logit: bf16 and its gradient, in place (paper 2.4)."""
+USABLE = 0.9
+"""Share of a device's memory that may be planned; the rest is fragmentation, buffers and the runtime (our choice)."""
+SECONDS_A_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one device must hold, in GiB."""
+
+    state: float
+    activations: float
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.state + self.activations
+
+
+def memory(shape: ModelShape, data: int, tensor: int, pipeline: int, micro_batch: int) -> Need:
+    """Memory of the fullest rank, everything sharded over all ranks and two blocks gathered at a time."""
+    params = shape.params
+    block = shape.block_weights / shape.n_layer
+    gathered = 2 * (2 * block + shape.vocab_size * shape.d_model) / tensor  # bf16: two blocks, one embedding
+    state = STATE_BYTES * params / (data * tensor * pipeline) + gathered
+    tokens = micro_batch * shape.seq_len
+    # 1F1B: the first stage keeps `pipeline` micro-batches of its n_layer / pipeline layers: n_layer in all
+    kept = ACTIVATION_BYTES * tokens * shape.d_model * shape.n_layer / tensor
+    logits = LOGIT_BYTES * tokens * shape.vocab_size / tensor
+    return Need(state / GIB, (kept + logits) / GIB)
+
+
+def days(flops: float, gpus: int, device: Device, utilisation: float) -> float:
+    """Days for `flops` (M x D): `utilisation` is the share of the device's peak that M counts for."""
+    return flops / (gpus * device.peak_flops * utilisation * SECONDS_A_DAY)
+
+
+def reach(n_days: float, gpus: int, device: Device, utilisation: float) -> float:
+    """FLOPs (M x D) of so many days."""
+    return n_days * gpus * device.peak_flops * utilisation * SECONDS_A_DAY
+
+
+def checkpoint_gib(shape: ModelShape) -> float:
+    """Size of a resumable checkpoint."""
+    return CHECKPOINT_BYTES * shape.params / GIB
+
+
+def choose(
+    shape: ModelShape, batch_tokens: int, flops: float, gpus: int, device: Device, utilisation: float
+) -> tuple[Layout | None, list[str]]:
+    """The layout with the least tensor and pipeline splitting that fits, at the largest micro-batch; or why none does.
+
+    Order of trial: tensor inside a node first (its traffic is the heaviest), then pipeline over layers. An uneven cut
+    of the layers is allowed only where nothing even fits.
+    """
+    sequences = max(1, batch_tokens // shape.seq_len)
+    best: tuple[tuple[float, ...], Layout] | None = None
+    for tensor in _divisors(math.gcd(gpus, _up_to(device.per_node, shape.n_kv_head))):
+        for pipeline in _divisors(gpus // tensor):
+            data = gpus // tensor // pipeline
+            if pipeline > shape.n_layer or data > sequences or sequences % data:
+                continue
+            layout = _fill(shape, data, tensor, pipeline, sequences // data, device)
+            if layout is None:
+                continue
+            micro, need = layout
+            uneven = shape.n_layer % pipeline != 0
+            bubble = (pipeline - 1) / (sequences / data / micro + pipeline - 1)
+            rank = (uneven, bubble > 0.1, tensor * pipeline, pipeline, -micro)
+            if best is None or rank < best[0]:
+                plan = Layout(
+                    data=data, tensor=tensor, pipeline=pipeline, micro_batch=micro, memory_gib_per_device=need,
+                    days=days(flops, gpus, device, utilisation),
+                )  # fmt: skip
+                best = rank, plan
+    if best is not None:
+        return best[1], []
+    least = memory(shape, 1, 1, 1, 1)
+    enough = math.ceil(least.total / (USABLE * device.memory_gib))
+    return None, [
+        f"no layout of {gpus} x {device.name} ({device.memory_gib:g} GiB each) holds this model at a batch of "
+        f"{sequences} sequences: weights, optimizer and one sequence want about {least.total:,.0f} GiB in all; "
+        f"try --gpus {_next_power(max(enough, 2))} or more, in a number that divides the batch"
+    ]
+
+
+def _fill(
+    shape: ModelShape, data: int, tensor: int, pipeline: int, sequences: int, device: Device
+) -> tuple[int, float] | None:
+    """The largest micro-batch (a power of two that divides the rank's sequences, at most 16) that fits."""
+    micro = math.gcd(sequences, 16)
+    while micro >= 1:
+        need = memory(shape, data, tensor, pipeline, micro).total
+        enough_for_pipeline = pipeline == 1 or sequences // micro >= pipeline
+        if need <= USABLE * device.memory_gib and enough_for_pipeline:
+            return micro, need
+        micro //= 2
+    return None
+
+
+def _divisors(n: int) -> list[int]:
+    return [k for k in range(1, n + 1) if n % k == 0] if n < 100_000 else [2**k for k in range(17) if n % 2**k == 0]
+
+
+def _up_to(node: int, heads: int) -> int:
+    """The widest tensor split: a divisor of the key/value heads, within a node."""
+    return max(k for k in range(1, node + 1) if heads % k == 0)
+
+
+def _next_power(n: int) -> int:
+    return 1 << (n - 1).bit_length()

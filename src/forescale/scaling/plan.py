@@ -1,0 +1,268 @@
+"""From a budget to a run: shape, tokens, batch, learning rate, warm-up, schedule, layout, time, cost and forecast."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from forescale.base.config import ModelSection, ScheduleSection, load_recipe
+from forescale.base.errors import ConfigError
+from forescale.base.records.forecast import Forecast
+from forescale.base.records.laws import Laws
+from forescale.base.records.plan import Cost, LawsSay, Objective, ParetoPoint, Plan, PlanModel, PlanSchedule
+from forescale.base.records.spec import MULTI_STEP
+from forescale.base.shape import ModelShape
+from forescale.scaling import cost, layout, published, repeat
+from forescale.scaling.dials import Asked, Dials, resolve
+from forescale.scaling.guide import Guide
+from forescale.scaling.shapes import ShapeRules, nearest, size_of
+
+WARMUP_STEPS = 2000
+WARMUP_SHARE = 0.02
+FEW_STEPS = 1000
+"""Below so many steps a run lies above the curve (measured on tiny ladders)."""
+FAR = 10.0
+"""A target this many times beyond the measured range is said to be far."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What beside the dial shapes a plan."""
+
+    rules: ShapeRules
+    schedule: ScheduleSection
+    unique_tokens: float | None = None
+    serve_tokens: float | None = None
+    objective: Objective = "flops"
+    level: float | None = None
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+
+
+def plan(
+    laws: Laws | str | Path | None = None,
+    *,
+    flops: float | None = None,
+    tokens: float | None = None,
+    days: float | None = None,
+    minutes: float | None = None,
+    money: float | None = None,
+    gpus: int | None = None,
+    device: str | None = None,
+    price: float | None = None,
+    utilisation: float = 0.4,
+    recipe: str | Path | None = None,
+    model: ModelSection | None = None,
+    schedule: ScheduleSection | None = None,
+    shape: Mapping[str, float] | None = None,
+    unique_tokens: float | None = None,
+    serve_tokens: float | None = None,
+    objective: Objective = "flops",
+    level: float | None = None,
+    conditions: Mapping[str, Any] | None = None,
+    ladder_flops: float | None = None,
+    seconds_per_token: Callable[[ModelShape], float] | None = None,
+) -> Plan:
+    """What to train for one dial, by `laws` (your own, a laws folder, or a published name; default `deepseek`).
+
+    `recipe`, `model`, `schedule` and `shape` fix what they name; the laws fill the rest.
+
+    >>> plan("deepseek", flops=1e20).learning_rate
+    0.000986
+    """
+    own, warnings = _laws(laws)
+    if recipe is not None:
+        whole, _ = load_recipe(Path(recipe))
+        model, schedule = model or whole.model, schedule or whole.schedule
+    wishes = Wishes(
+        ShapeRules.of(model or ModelSection(), shape), schedule or ScheduleSection(), unique_tokens, serve_tokens,
+        objective, level, dict(conditions or {}),
+    )  # fmt: skip
+    _check(wishes)
+    dials = Dials(flops, tokens, days, minutes, money, gpus, device, price, utilisation)
+    guide = Guide.of(own, wishes.rules)
+    asked = resolve(dials, guide, wishes.rules, wishes.schedule, seconds_per_token)
+    made = _decide(asked, guide, wishes, dials, ladder_flops, [*own.warnings, *warnings, *guide.warnings])
+    if seconds_per_token is None:
+        return made
+    return made.model_copy(update={"seconds": seconds_per_token(made.model.shape) * made.tokens})
+
+
+def _laws(laws: Laws | str | Path | None) -> tuple[Laws, list[str]]:
+    if laws is None:
+        return published.laws("deepseek"), ["no laws of your own: planned by `deepseek`"]
+    if isinstance(laws, Laws):
+        return laws, []
+    path = Path(laws)
+    if path.is_dir():
+        return Laws.read(path / "laws.json"), []
+    if path.suffix == ".json" or path.exists():
+        return Laws.read(path), []
+    return published.laws(str(laws)), []
+
+
+def _check(wishes: Wishes) -> None:
+    for key in ("unique_tokens", "serve_tokens"):
+        value = getattr(wishes, key)
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"--{key.replace('_', '-')} must be a positive number, not {value}", key=key)
+    batch, seq_len = wishes.schedule.batch_tokens, wishes.rules.seq_len
+    if batch is not None and (batch < seq_len or batch % seq_len):
+        raise ConfigError(
+            f"a batch of {batch} tokens is not a multiple of seq_len = {seq_len}",
+            remedy=f"set schedule.batch_tokens = {max(1, round(batch / seq_len)) * seq_len}",
+            key="schedule.batch_tokens",
+        )
+    if wishes.objective not in ("flops", "hours", "money"):
+        raise ConfigError(f"--objective is flops, hours or money, not {wishes.objective}", key="objective")
+
+
+def _split(asked: Asked, guide: Guide, wishes: Wishes, warnings: list[str]) -> tuple[ModelShape, float]:
+    """Shape and tokens: what is fixed, then what limited data or serving ask for, then the laws."""
+    if asked.shape is not None:
+        return asked.shape, asked.tokens or asked.flops / asked.shape.flops_per_token
+    if asked.tokens is not None:
+        return nearest(asked.flops / asked.tokens, wishes.rules), asked.tokens
+    m, tokens = guide.split(asked.flops)
+    around = repeat.Around(m, tokens, *guide.slopes())
+    if wishes.serve_tokens is not None:
+        m, tokens = repeat.split_served(around, wishes.serve_tokens)
+        warnings.append(
+            f"for {wishes.serve_tokens:.3g} served tokens the model is {m / around.m:.2f} x the compute-optimal size: "
+            "no other run of equal loss is cheaper in training and serving together"
+        )
+    if wishes.unique_tokens is not None and wishes.unique_tokens < tokens:
+        once = guide.split(guide.flops_for_tokens(wishes.unique_tokens))[0]
+        m = repeat.split_repeated(around, wishes.unique_tokens, once)[0]
+    shape = nearest(m, wishes.rules)
+    return shape, asked.flops / shape.flops_per_token
+
+
+def _batch_and_rate(
+    shape: ModelShape, tokens: float, guide: Guide, wishes: Wishes, dials: Dials
+) -> tuple[int, float, float, list[ParetoPoint] | None]:
+    """Batch, tokens, rate and, where another objective than FLOPs asks for it, the trade between them."""
+    seq_len = shape.seq_len
+    batch = wishes.schedule.batch_tokens or _multiple(guide.batch.value(shape, tokens, math.nan), seq_len)
+    points = None
+    if wishes.objective != "flops":
+        points = cost.pareto(
+            shape, batch, tokens, gpus=dials.gpus, device=dials.hardware, utilisation=dials.utilisation,
+            price=dials.price,
+        )  # fmt: skip
+        chosen = cost.prefer(points, wishes.objective)
+        if chosen is not None and wishes.schedule.batch_tokens is None:
+            batch, tokens = chosen.batch_tokens, chosen.tokens
+    batch = min(batch, _multiple(tokens, seq_len))
+    rate = wishes.schedule.learning_rate or float(f"{guide.learning_rate.value(shape, tokens, batch):.4g}")
+    return batch, tokens, rate, points
+
+
+def _decide(
+    asked: Asked, guide: Guide, wishes: Wishes, dials: Dials, ladder_flops: float | None, warnings: list[str]
+) -> Plan:
+    """Round everything to a run that can be trained, and say what it will be like."""
+    shape, tokens = _split(asked, guide, wishes, warnings)
+    batch, tokens, rate, points = _batch_and_rate(shape, tokens, guide, wishes, dials)
+    steps = max(1, math.ceil(tokens / batch - 1e-9))
+    total = steps * batch
+    flops = shape.flops_per_token * total
+    warmup = wishes.schedule.warmup_steps
+    m_say, tokens_say, batch_say, rate_say = guide.unconstrained(asked.flops)
+    epochs = max(1.0, total / wishes.unique_tokens) if wishes.unique_tokens else 1.0
+    warnings += _doubts(guide, asked.flops, flops, steps, shape, epochs, points, dials)
+    placed, price = None, Cost(device_hours=None, ladder_share=_share(ladder_flops, flops))
+    hardware = dials.hardware
+    if hardware is not None:
+        device_days = layout.days(flops, 1, hardware, dials.utilisation)
+        price = cost.cost(device_days, dials.price, flops, ladder_flops)
+        if dials.gpus is not None:
+            placed, reasons = layout.choose(shape, batch, flops, dials.gpus, hardware, dials.utilisation)
+            warnings += reasons
+    return Plan(
+        flops_asked=asked.flops,
+        flops=flops,
+        flops_per_token=shape.flops_per_token,
+        tokens=total,
+        epochs=epochs,
+        model=PlanModel.of(shape),
+        batch_tokens=batch,
+        learning_rate=rate,
+        warmup_steps=min(WARMUP_STEPS, max(1, round(WARMUP_SHARE * steps))) if warmup is None else warmup,
+        steps=steps,
+        schedule=PlanSchedule(kind="multi_step", points=list(MULTI_STEP)),
+        forecast=_forecast(guide.laws, shape, total, epochs, wishes, warnings),
+        layout=placed,
+        checkpoint_gib=layout.checkpoint_gib(shape),
+        cost=price,
+        laws=guide.laws.source or "laws",
+        laws_say=LawsSay(
+            flops_per_token=m_say, tokens=tokens_say, batch_tokens=batch_say, learning_rate=rate_say
+        ),
+        pareto=points,
+        warnings=list(dict.fromkeys(warnings)),
+        device=hardware.name if hardware else None,
+        gpus=dials.gpus,
+        utilisation=dials.utilisation if hardware else None,
+        unique_tokens=wishes.unique_tokens,
+        serve_tokens=wishes.serve_tokens,
+    )  # fmt: skip
+
+
+def _share(ladder_flops: float | None, flops: float) -> float | None:
+    return None if ladder_flops is None else ladder_flops / (ladder_flops + flops)
+
+
+def _forecast(
+    laws: Laws, shape: ModelShape, tokens: int, epochs: float, wishes: Wishes, warnings: list[str]
+) -> Forecast | None:
+    """The laws' own forecast of the rounded run; none where the laws have no surface."""
+    if laws.surface is None:
+        warnings.append("these laws have no loss surface: no forecast")
+        return None
+    from forescale.scaling.forecast import forecast
+
+    conditions = dict(wishes.conditions)
+    if wishes.unique_tokens is not None and epochs > 1.0:
+        conditions.setdefault("unique_tokens", wishes.unique_tokens)
+    made = forecast(
+        laws, model_scale=size_of(shape, laws.scale), tokens=tokens, level=wishes.level, conditions=conditions or None
+    )
+    warnings += made.warnings
+    return made
+
+
+def _doubts(
+    guide: Guide,
+    asked: float,
+    flops: float,
+    steps: int,
+    shape: ModelShape,
+    epochs: float,
+    points: list[ParetoPoint] | None,
+    dials: Dials,
+) -> list[str]:
+    """What a careful reader should be told."""
+    doubts = []
+    beyond = guide.beyond(flops)
+    if beyond is not None and beyond > 1.0:
+        loud = "FAR BEYOND" if beyond > FAR else "beyond"
+        doubts.append(f"this plan lies {loud} the measured range: {beyond:,.3g} x the largest compute of its laws")
+    if steps < FEW_STEPS:
+        doubts.append(f"only {steps} steps: runs of fewer than about {FEW_STEPS} lie above the curve")
+    off = shape.flops_per_token / guide.split(asked)[0]
+    if not 0.5 < off < 2.0:
+        doubts.append(f"the model is {off:.2f} x the size that the laws find optimal for this compute")
+    if epochs > 4.0:
+        doubts.append(f"{epochs:.1f} epochs: beyond about 4, repeated tokens are worth much less than new ones")
+    if flops > 1.05 * asked:
+        doubts.append(f"the rounded plan spends {flops / asked:.3g} x the FLOPs asked for")
+    if points is not None and (dials.gpus is None or dials.device is None):
+        doubts.append("hours and money need --gpus and --device: the batch stays the one that is best for FLOPs")
+    return doubts
+
+
+def _multiple(tokens: float, seq_len: int) -> int:
+    return seq_len * max(1, round(tokens / seq_len))

@@ -1,0 +1,161 @@
+"""Shapes for a size: how many layers, which width, for a given M (or N1, N2), by few rules.
+
+Width and depth grow together: d / n_layer = 4 d^0.4, at most 128. That passes within a layer or two of the paper's
+Table 3 and of the tiny ladders that were found to train well (d=32 L=2, d=64 L=3), and meets the published 7B at
+4096 / 30. Loss is flat in this ratio over a factor of two to either side, so few widths suffice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from forescale.base.config import ModelSection
+from forescale.base.errors import ConfigError
+from forescale.base.records.laws import Scale
+from forescale.base.shape import ModelShape, ffn_width
+
+DEFAULT_VOCABULARY = 102_400
+"""Rows of the embedding where no tokenizer says otherwise (paper 2.1)."""
+GQA_FROM = 1e11
+"""M from which 8 key/value heads are shared (the paper's 67B has 4.3e11, its 7B at 4.2e10 has none)."""
+GQA_HEADS = 8
+
+
+@dataclass(frozen=True)
+class ShapeRules:
+    """What every shape obeys, and what the user fixed (None: free)."""
+
+    seq_len: int = 4096
+    vocab_size: int = DEFAULT_VOCABULARY
+    head_dim: int = 128
+    ffn_multiple: int = 256
+    n_layer: int | None = None
+    d_model: int | None = None
+    n_head: int | None = None
+    n_kv_head: int | None = None
+    d_ffn: int | None = None
+
+    @classmethod
+    def of(cls, section: ModelSection, shape: Mapping[str, float] | None = None) -> ShapeRules:
+        """The recipe's [model], with `--shape KEY=VALUE` laid over it."""
+        known = set(ModelSection.model_fields)
+        for key in shape or {}:
+            if key not in known:
+                raise ConfigError(f"a shape has no `{key}`", remedy=f"known: {', '.join(sorted(known))}", key=key)
+        values: dict[str, Any] = section.model_dump() | {k: int(v) for k, v in (shape or {}).items()}
+        if values["vocab_size"] is None:
+            values["vocab_size"] = DEFAULT_VOCABULARY
+        values.pop("init_std")
+        return cls(**values)
+
+    @property
+    def fixed(self) -> bool:
+        """The shape is fully decided: width and depth are given."""
+        return self.n_layer is not None and self.d_model is not None
+
+    def kv_heads(self, n_head: int, flops_per_token: float) -> int:
+        """Given ones, else 8 shared ones from GQA_FROM on where they divide the heads, else one a query head."""
+        if self.n_kv_head is not None:
+            return self.n_kv_head
+        share = flops_per_token >= GQA_FROM and n_head > GQA_HEADS and n_head % GQA_HEADS == 0
+        return GQA_HEADS if share else n_head
+
+    def build(self, d_model: int, n_layer: int, flops_hint: float) -> ModelShape:
+        """The shape of this width and depth."""
+        n_head = self.n_head or max(1, d_model // self.head_dim)
+        while d_model % n_head:
+            n_head -= 1
+        return ModelShape(
+            n_layer=n_layer,
+            d_model=d_model,
+            n_head=n_head,
+            n_kv_head=self.kv_heads(n_head, flops_hint),
+            d_ffn=self.d_ffn or ffn_width(d_model, self.ffn_multiple),
+            vocab_size=self.vocab_size,
+            seq_len=self.seq_len,
+        )
+
+
+def aspect(d_model: float) -> float:
+    """Width over depth that the rules aim at."""
+    return min(128.0, 4.0 * d_model**0.4)
+
+
+def size_of(shape: ModelShape, scale: Scale) -> float:
+    """The shape's size in the laws' unit."""
+    return {"M": shape.flops_per_token, "N1": shape.params_non_embedding, "N2": shape.params}[scale]
+
+
+def nearest(size: float, rules: ShapeRules, *, scale: Scale = "M") -> ModelShape:
+    """The buildable shape whose size is nearest to `size` (ratio), at a sensible ratio of width to depth.
+
+    A few percent of size are worth less than a well-proportioned shape, but more than a perfect one: the penalty of
+    an aspect 1.5x off equals 4% of size.
+    """
+    best, best_price = None, math.inf
+    hint = size if scale == "M" else 6.0 * size
+    for d_model in _widths(rules):
+        for n_layer in _depths(size, d_model, rules, scale, hint):
+            shape = rules.build(d_model, n_layer, hint)
+            off = abs(math.log(size_of(shape, scale) / size))
+            lean = math.log(d_model / n_layer / aspect(d_model)) / math.log(1.5)
+            price = off + 0.04 * lean**2
+            if price < best_price:
+                best, best_price = shape, price
+    if best is None:
+        raise ConfigError(
+            f"no shape of the fixed kind comes near a size of {size:.3g} ({scale})",
+            remedy="fix fewer of n_layer, d_model, n_head, d_ffn",
+        )
+    return best
+
+
+def _widths(rules: ShapeRules) -> list[int]:
+    """Widths to try: multiples of the head's; beyond 16 heads every second, beyond 64 every eighth."""
+    if rules.d_model is not None:
+        return [rules.d_model]
+    if rules.n_head is not None:
+        return [rules.n_head * rules.head_dim]
+    unit = rules.head_dim
+    counts = [*range(1, 17), *range(18, 65, 2), *range(72, 257, 8)]
+    # below one head's width a single narrow head; some widths between the first few heads
+    between = [w for w in (8, 16, 24, 32, 40, 48, 64, 96) if w < unit or (unit <= 16 and w < 48)]
+    return sorted({*between, *(unit * c for c in counts)})
+
+
+def _depths(size: float, d_model: int, rules: ShapeRules, scale: Scale, hint: float) -> list[int]:
+    if rules.n_layer is not None:
+        return [rules.n_layer]
+    one, two = (size_of(rules.build(d_model, n, hint), scale) for n in (1, 2))
+    exact = 1 + (size - one) / (two - one)
+    return sorted({max(1, math.floor(exact)), max(1, math.ceil(exact))})
+
+
+@dataclass(frozen=True)
+class Family:
+    """The rules' shapes as a continuum: sizes as smooth functions of width, to pass from one unit to another."""
+
+    rules: ShapeRules
+
+    def sizes(self, d_model: float) -> dict[Scale, float]:
+        """M, N1 and N2 at a width that need not be buildable; 12 d² weights a layer, as in the paper's Eq. 2."""
+        layers = self.rules.n_layer or max(1.0, d_model / aspect(d_model))
+        weights = 12.0 * layers * d_model**2
+        return {
+            "M": 6.0 * weights + 12.0 * layers * d_model * self.rules.seq_len,
+            "N1": weights,
+            "N2": weights + 2.0 * self.rules.vocab_size * d_model,
+        }
+
+    def convert(self, size: float, source: Scale, to: Scale) -> float:
+        """A size in another unit, along the family."""
+        if source == to:
+            return size
+        low, high = 1e-3, 1e7
+        for _ in range(100):
+            middle = math.sqrt(low * high)
+            low, high = (middle, high) if self.sizes(middle)[source] < size else (low, middle)
+        return self.sizes(math.sqrt(low * high))[to]
