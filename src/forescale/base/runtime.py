@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
 from pathlib import Path
 
 
@@ -27,6 +29,16 @@ def worker_environment(threads: int) -> dict[str, str]:
     }
 
 
+def child_environment(threads: int) -> dict[str, str]:
+    """This process's environment with a worker's settings in it: what a child process is started with."""
+    return os.environ | worker_environment(threads)
+
+
+def set_worker_environment(threads: int) -> None:
+    """Put a worker's settings into this process's own environment, for children that others start from it."""
+    os.environ.update(worker_environment(threads))
+
+
 def test_data() -> Path | None:
     """The folder named by FORESCALE_TEST_DATA (default: ../shared/data beside the checkout), or None."""
     path = Path(os.environ.get("FORESCALE_TEST_DATA", "../shared/data"))
@@ -44,3 +56,25 @@ def machine() -> str:
     except OSError:
         pass
     return f"{name}, {cores()} cores"
+
+
+def memory_gib() -> float | None:
+    """This machine's memory in GiB; None where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return round(int(next(line for line in lines if line.startswith("MemTotal")).split()[1]) / 2**20, 1)
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
+
+
+def gpus() -> list[str]:
+    """Name and memory of each GPU, as its driver's own tool says; none where there is no such tool."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    question = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(question, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in answer.stdout.splitlines() if line.strip()]

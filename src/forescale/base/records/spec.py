@@ -58,10 +58,16 @@ class RunSpec(Record):
     """Holds log.jsonl, record.json, checkpoints/, weights/."""
     validation_tokens: int = 262_144
     """How many tokens of the validation split each branch is scored on (always the same ones)."""
+    attend_across_documents: bool = True
+    """False: a position sees only its own document."""
     save_weights: bool = False
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     processes: int = 1
     """Data-parallel ranks."""
+    tensor: int = 1
+    pipeline: int = 1
+    sharding: Literal["auto", "replicate", "shard"] = "auto"
+    """Every rank holds the whole model, or its part (FSDP2); auto: parts where several ranks have GPUs."""
     threads: int = 1
     """Torch threads a rank."""
     micro_batch: int = 0
