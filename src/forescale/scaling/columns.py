@@ -1,0 +1,219 @@
+"""Which column of other people's tables is which of ours: W&B, OLMo-core, torchtitan, nanochat, Megatron, ..."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from forescale.base.errors import ConfigError
+from forescale.scaling.sources import Row
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "run": ("run", "run_name", "name", "run_id", "id"),
+    "flops_per_token": (
+        "flops_per_token", "m", "non_embedding_flops_per_token", "num_flops_per_token", "flops_token", "model_scale",
+    ),
+    "params_non_embedding": (
+        "params_non_embedding", "non_embedding_params", "params_no_embed", "params_no_emb", "n_params_non_embedding",
+        "num_non_embedding_params", "nparams_no_embedding", "params_no_embedding", "non_embedding_parameters",
+        "num_params_no_embedding", "parameters_non_embedding", "n_non_embedding", "transformer_params", "n1",
+        "params_noemb", "non_emb_params", "params_non_emb",
+    ),
+    "params": (
+        "params", "n_params", "num_params", "parameters", "num_parameters", "total_params", "nparams", "n", "n2",
+        "model_params", "n_parameters", "model_size", "param_count", "total_parameters", "model_num_params",
+        "effective_params",
+    ),
+    "active_params": ("active_params", "num_active_params", "active_parameters", "n_active", "params_active"),
+    "n_layer": ("n_layer", "n_layers", "num_layers", "num_hidden_layers", "depth", "layers"),
+    "d_model": ("d_model", "hidden_size", "n_embd", "dim", "model_dim", "hidden_dim", "width"),
+    "n_head": ("n_head", "n_heads", "num_attention_heads", "num_heads"),
+    "n_kv_head": ("n_kv_head", "n_kv_heads", "num_key_value_heads", "num_query_groups"),
+    "d_ffn": ("d_ffn", "d_ff", "ffn_hidden_size", "intermediate_size", "mlp_hidden_size", "ffn_dim"),
+    "vocab_size": ("vocab_size", "padded_vocab_size"),
+    "seq_len": (
+        "seq_len", "seq_length", "sequence_length", "max_seq_len", "max_sequence_length", "context_length",
+        "block_size", "max_position_embeddings", "n_ctx",
+    ),
+    "tokens": (
+        "tokens", "n_tokens", "num_tokens", "total_tokens", "tokens_seen", "n_tokens_seen", "train_tokens",
+        "consumed_train_tokens", "consumed_tokens", "throughput_total_tokens", "total_training_tokens", "d",
+        "training_tokens", "token_count", "num_tokens_seen", "dataset_tokens", "ntokens",
+    ),
+    "flops": (
+        "flops", "c", "compute", "total_flops", "train_flops", "total_training_flops", "training_flops",
+        "compute_flops", "n_flops", "num_flops", "total_flos", "throughput_total_flops",
+    ),
+    "budget": ("budget", "budget_flops", "flop_budget", "flops_budget", "isoflop", "compute_budget"),
+    "bpb": (
+        "bpb", "val_bpb", "validation_bpb", "eval_bpb", "bits_per_byte", "valid_bpb", "final_bpb", "val_bits_per_byte",
+        "eval_bits_per_byte",
+    ),
+    "loss": (
+        "loss", "val_loss", "validation_loss", "eval_loss", "valid_loss", "test_loss", "lm_loss_validation",
+        "validation_lm_loss", "eval_lm_loss", "final_val_loss", "val_ce_loss", "eval_ce_loss", "loss_val", "loss_eval",
+        "validation_metrics_loss", "final_loss", "loss_c4_val", "c4_eval_loss", "nats_per_token", "best_val_loss",
+        "train_loss", "train_ce_loss", "training_loss", "lm_loss", "loss_metrics_global_avg_loss", "smooth_loss",
+        "global_avg_loss", "train_loss_ema", "smooth_train_loss",
+    ),
+    "lr": (
+        "lr", "learning_rate", "peak_lr", "max_lr", "base_lr", "peak_learning_rate", "max_learning_rate",
+        "optimizer_lr", "matrix_lr", "optim_lr", "optim_lr_group_0", "learningrate",
+    ),
+    "batch_tokens": (
+        "batch_tokens", "batch_size_tokens", "global_batch_tokens", "total_batch_size", "tokens_per_batch",
+        "global_batch_size_tokens", "tokens_per_step", "batch_size_in_tokens",
+    ),
+    "batch_seqs": (
+        "batch_seqs", "global_batch_seqs", "global_batch_size", "batch_size", "batch_sequences", "training_batch_size",
+    ),
+    "seed": ("seed", "random_seed", "training_seed", "init_seed"),
+    "group": ("group", "corpus", "train_set", "dataset", "data", "train_dataset", "data_mix", "mix"),
+    "trunk": ("trunk",),
+    "tokenizer": ("tokenizer", "tokenizer_name", "tokenizer_type"),
+    "validation": ("validation", "validation_set", "val_set", "eval_set"),
+    "schedule": ("schedule", "lr_schedule", "scheduler", "lr_scheduler_type", "lr_decay_style", "decay"),
+    "warmup_tokens": ("warmup_tokens", "lr_warmup_tokens"),
+    "weight_decay": ("weight_decay", "wd", "optim_weight_decay"),
+    "optimizer": ("optimizer", "optimizer_name", "optim"),
+    "steps": (
+        "steps", "step", "n_steps", "num_steps", "total_steps", "train_steps", "train_iters", "iteration", "iters",
+    ),
+    "unique_tokens": ("unique_tokens", "unique_train_tokens"),
+    "hardware_flops": ("hardware_flops",),
+    "seconds": ("seconds", "runtime", "total_training_time", "wall_time_seconds", "train_runtime"),
+    "bigram_bpb": ("bigram_bpb", "bigram_entropy_bpb"),
+    "bigram_loss": ("bigram_loss", "bigram_nats", "bigram_entropy"),
+    "status": ("status", "state", "run_status"),
+    "unit": ("unit", "loss_unit", "metric_unit"),
+}  # fmt: skip
+"""Our column -> names it goes by elsewhere (lower case, signs as `_`), best first."""
+
+TRAINING_LOSSES = frozenset(ALIASES["loss"][ALIASES["loss"].index("train_loss") :])
+"""Names that mean the loss on training text."""
+
+PREFIXES = ("config", "summary", "args", "params", "hparams", "parameters", "metrics")
+
+
+def normal(name: str) -> str:
+    """A column's name without case, signs, and the prefixes of experiment trackers.
+
+    >>> normal("config.Learning-Rate"), normal("eval/CE loss"), normal("throughput/total tokens")
+    ('learning_rate', 'eval_ce_loss', 'throughput_total_tokens')
+    """
+    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+    if len(words) > 1 and words[0] in PREFIXES and not re.match(r"(?i)^(params|parameters)_", name):
+        words = words[1:]
+    return "_".join(words)
+
+
+def guess(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """Our column -> the table's column, for all that can be told; each of the table's columns is used once."""
+    present: dict[str, str] = {}
+    for name in names:
+        present.setdefault(normal(name), name)
+    used = set(taken)
+    found: dict[str, str] = {}
+    for ours, aliases in ALIASES.items():
+        for alias in aliases:
+            theirs = present.get(alias)
+            if theirs is not None and theirs not in used:
+                found[ours] = theirs
+                used.add(theirs)
+                break
+    for ours, pattern in (("loss", r"(^|_)(val|valid|validation|eval)(_|$).*loss"), ("bpb", r"(^|_)bpb$")):
+        matches = [theirs for key, theirs in present.items() if re.search(pattern, key) and theirs not in used]
+        if ours not in found and len(matches) == 1:
+            found[ours] = matches[0]
+            used.add(matches[0])
+    return found
+
+
+def apply_mapping(rows: list[Row], mappings: Sequence[str]) -> tuple[dict[str, str], list[Row]]:
+    """Apply `NAME=COLUMN` or `NAME=base**COLUMN`; gives what was mapped, and rows with the new columns."""
+    mapped: dict[str, str] = {}
+    names = list(rows[0]) if rows else []
+    for text in mappings:
+        ours, equals, theirs = (part.strip() for part in text.partition("="))
+        if not equals or not ours or not theirs:
+            raise ConfigError(f"--column {text} is not NAME=COLUMN", remedy="write e.g. --column lr=peak_lr")
+        if ours not in ALIASES:
+            raise ConfigError(f"`{ours}` is no column of a run table", remedy=_near(ours, ALIASES), key=ours)
+        base, power, column = (part.strip() for part in theirs.partition("**"))
+        column = column if power else theirs
+        if column not in names:
+            raise ConfigError(f"the table has no column `{column}`", remedy=_near(column, names), key=column)
+        new = []
+        for row in rows:
+            value = row.get(column)
+            if power:
+                exponent = number(value)
+                value = None if exponent is None else float(base) ** exponent
+            new.append({**row, f"\0{ours}": value})
+        rows = new
+        mapped[ours] = theirs
+    return mapped, rows
+
+
+def apply_where(rows: list[Row], conditions: Sequence[str], found: dict[str, str]) -> list[bool]:
+    """Which rows satisfy all of `COLUMN=VALUE`; numbers are compared as numbers."""
+    keep = [True] * len(rows)
+    names = list(rows[0]) if rows else []
+    for text in conditions:
+        column, equals, wanted = (part.strip() for part in text.partition("="))
+        if not equals:
+            raise ConfigError(f"--where {text} is not COLUMN=VALUE", remedy="write e.g. --where hparams=tuned")
+        theirs = column if column in names else found.get(column, column)
+        if theirs not in names:
+            raise ConfigError(f"the table has no column `{column}`", remedy=_near(column, names), key=column)
+        keep = [k and _same(row.get(theirs), wanted) for k, row in zip(keep, rows, strict=True)]
+        if not any(keep):
+            seen = sorted({str(row.get(theirs)) for row in rows})[:12]
+            raise ConfigError(f"no row has {column}={wanted}", remedy=f"it holds: {', '.join(seen)}", key=column)
+    return keep
+
+
+def _same(value: Any, wanted: str) -> bool:
+    if str(value).strip() == wanted:
+        return True
+    a, b = number(value), number(wanted)
+    return a is not None and b is not None and a == b
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    options = list(known)
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    return f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(options)}"
+
+
+def number(value: Any) -> float | None:
+    """A cell as a float: 2e12, 1,000,000, 7B, 1.5T; None where it is empty or no number; nan stays nan.
+
+    >>> number("2e12"), number("1,500"), number("7B"), number(""), number("x")
+    (2000000000000.0, 1500.0, 7000000000.0, None, None)
+    """
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        return float(value)
+    text = str(value).strip().replace(",", "")
+    if not text or text.lower() in ("none", "null", "n/a", "na", "-"):
+        return None
+    factor = 1.0
+    if text[-1] in "KMBT" and len(text) > 1 and text[:-1].replace(".", "").isdigit():
+        factor = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}[text[-1]]
+        text = text[:-1]
+    try:
+        return float(text) * factor
+    except ValueError:
+        return None
+
+
+def text_of(value: Any) -> str:
+    """A cell as text; empty for missing."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return str(value).strip()

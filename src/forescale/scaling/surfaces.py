@@ -1,0 +1,174 @@
+"""Loss surfaces L(size, tokens), and a solver that fits hundreds of weightings of the same runs at once.
+
+One family holds the forms in use: L = E + ((A / N^alpha)^(1/g) + (B / D^beta)^(1/g))^g. With g = 1 it is Chinchilla's,
+with E = 0 and g = beta Kaplan's; in between, one bottleneck hides the other. Parameters live in logs, centred on the
+runs, so that the Gauss-Newton matrix is well conditioned: theta = (ln E, ln a0, alpha, ln b0, beta, ln g), a0 and b0
+the two terms at the centre of the runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from forescale.base.records.laws import Surface
+
+Array = npt.NDArray[np.float64]
+N_PARAMETERS = 6
+E, A, ALPHA, B, BETA, G = range(N_PARAMETERS)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Gaussian priors on theta, `nan` mean = taken from the runs (E: a share of the lowest loss). sd inf = none."""
+
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+    fixed: tuple[int, ...] = ()
+    """Parameters held at their mean."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """A named way to fit: which parameters are free, how strongly the largest runs count, which priors."""
+
+    name: str
+    prior: Prior
+    weight_power: float
+    """A run counts (C / C_max)^weight_power."""
+    says: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Runs in centred logs: what the solver works on."""
+
+    x: Array  # ln size - x0
+    y: Array  # ln tokens - y0
+    log_loss: Array
+    log_c: Array  # ln compute - its largest value
+    x0: float
+    y0: float
+
+    @classmethod
+    def of(cls, size: Array, tokens: Array, loss: Array) -> Frame:
+        """Centre the runs; compute counts up to a factor only."""
+        log_n, log_d = np.log(size), np.log(tokens)
+        log_c = log_n + log_d
+        x0, y0 = float(log_n.mean()), float(log_d.mean())
+        return cls(log_n - x0, log_d - y0, np.log(loss), log_c - float(log_c.max()), x0, y0)
+
+
+def log_predict(theta: Array, x: Array, y: Array) -> Array:
+    """ln L for each row of theta [b, 6] at the centred logs x, y [n] -> [b, n]."""
+    t = theta[:, :, None]
+    g = np.exp(t[:, G])
+    a, b = t[:, A] - t[:, ALPHA] * x, t[:, B] - t[:, BETA] * y
+    return np.asarray(np.logaddexp(t[:, E], g * np.logaddexp(a / g, b / g)))
+
+
+def _model_and_jacobian(theta: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    t = theta[:, :, None]
+    g = np.exp(t[:, G])
+    a, b = t[:, A] - t[:, ALPHA] * x, t[:, B] - t[:, BETA] * y
+    s = g * np.logaddexp(a / g, b / g)
+    f = np.logaddexp(t[:, E], s)
+    floor = np.exp(t[:, E] - f)
+    rest = 1.0 - floor
+    u = np.exp((a - s) / g)
+    jacobian = np.stack(
+        (floor, rest * u, -rest * u * x, rest * (1 - u), -rest * (1 - u) * y, rest * (s - u * a - (1 - u) * b)), axis=-1
+    )
+    return f, jacobian
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Fitted parameters [b, 6], residual scale [b], penalised objective [b]."""
+
+    theta: Array
+    sigma: Array
+    objective: Array
+
+
+def solve(
+    frame: Frame, weights: Array, start: Array, prior: Prior, *, iterations: int = 40, huber: float = 1.5,
+    sigma_floor: float = 1e-3,
+) -> Solution:  # fmt: skip
+    """Fit every row of `weights` [b, n] by damped Gauss-Newton on Huber-weighted log residuals with priors.
+
+    The residual scale is re-estimated while iterating, so that the priors weigh against what the runs really say.
+    """
+    theta = start.copy()
+    n_batch = len(theta)
+    free = [i for i in range(N_PARAMETERS) if i not in prior.fixed]
+    mean, precision = np.asarray(prior.mean), np.asarray(prior.sd) ** -2.0
+    damping = np.full(n_batch, 1e-2)
+    sigma = _scale(frame.log_loss - log_predict(theta, frame.x, frame.y), weights, sigma_floor)
+    for step in range(iterations):
+        f, jacobian = _model_and_jacobian(theta, frame.x, frame.y)
+        residual = frame.log_loss - f
+        if step in (3, 8, 15):
+            sigma = _scale(residual, weights, sigma_floor)
+        scaled = np.abs(residual) / sigma[:, None]
+        w = weights * np.minimum(1.0, huber / np.maximum(scaled, 1e-12)) / sigma[:, None] ** 2
+        j = jacobian[:, :, free]
+        jw = j * w[:, :, None]
+        normal = np.matmul(jw.transpose(0, 2, 1), j)
+        gradient = np.matmul(jw.transpose(0, 2, 1), residual[:, :, None])[:, :, 0]
+        gradient -= precision[free] * (theta[:, free] - mean[free])
+        diagonal = np.einsum("bii->bi", normal)
+        diagonal += precision[free]
+        diagonal += damping[:, None] * np.maximum(diagonal, 1e-6)
+        move = np.linalg.solve(normal, gradient[:, :, None])[:, :, 0]
+        move = np.clip(move, -1.5, 1.5)
+        trial = theta.copy()
+        trial[:, free] += move
+        old = _objective(residual, weights, sigma, huber, theta, mean, precision, free)
+        new_residual = frame.log_loss - log_predict(trial, frame.x, frame.y)
+        new = _objective(new_residual, weights, sigma, huber, trial, mean, precision, free)
+        better = new <= old
+        theta = np.where(better[:, None], trial, theta)
+        damping = np.clip(np.where(better, damping * 0.3, damping * 6.0), 1e-9, 1e6)
+        if step > 16 and bool(np.all(np.abs(old - new) <= 1e-9 * (1 + np.abs(old)))):
+            break
+    residual = frame.log_loss - log_predict(theta, frame.x, frame.y)
+    return Solution(theta, sigma, _objective(residual, weights, sigma, huber, theta, mean, precision, free))
+
+
+def _objective(
+    residual: Array, weights: Array, sigma: Array, huber: float, theta: Array, mean: Array, precision: Array,
+    free: list[int],
+) -> Array:  # fmt: skip
+    z = np.abs(residual) / sigma[:, None]
+    rho = np.where(z <= huber, 0.5 * z**2, huber * (z - 0.5 * huber))
+    penalty = 0.5 * (precision[free] * (theta[:, free] - mean[free]) ** 2).sum(axis=1)
+    return np.asarray((weights * rho).sum(axis=1) + weights.sum(axis=1) * np.log(sigma) + penalty)
+
+
+def _scale(residual: Array, weights: Array, floor: float) -> Array:
+    """Weighted median absolute residual x 1.4826, row by row; few effective runs cannot claim a tiny scale."""
+    magnitude = np.abs(residual)
+    order = np.argsort(magnitude, axis=1)
+    ranked = np.take_along_axis(magnitude, order, axis=1)
+    cumulated = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
+    middle = (cumulated >= 0.5 * cumulated[:, -1:]).argmax(axis=1)
+    median = np.take_along_axis(ranked, middle[:, None], axis=1)[:, 0]
+    return np.asarray(np.maximum(1.4826 * median, floor))
+
+
+def to_surface(name: str, theta: Array, frame: Frame, objective: float | None = None) -> Surface:
+    """One row of parameters in the runs' own units."""
+    alpha, beta = float(theta[ALPHA]), float(theta[BETA])
+    return Surface(
+        form=name,
+        E=float(np.exp(theta[E])),
+        A=float(np.exp(min(theta[A] + alpha * frame.x0, 600.0))),
+        alpha=alpha,
+        B=float(np.exp(min(theta[B] + beta * frame.y0, 600.0))),
+        beta=beta,
+        gamma=float(np.exp(theta[G])),
+        objective=objective,
+    )
