@@ -13,6 +13,8 @@ from forescale.base.records.tokens import TokensSummary
 from forescale.tokens.permutation import permute
 
 IntArray = npt.NDArray[np.int64]
+REMEMBERED_WINDOWS = 1 << 22
+"""An epoch of up to so many windows keeps its order in memory (32 MB): a step then costs no hashing."""
 
 
 class TokenStream:
@@ -42,6 +44,7 @@ class TokenStream:
         )
         self.token_bytes: IntArray = np.load(self.folder / "token_bytes.npy")
         """Bytes that each id stands for; 0 for specials."""
+        self._remembered: tuple[tuple[int, int, int], IntArray] | None = None
 
     @property
     def eos_id(self) -> int:
@@ -70,7 +73,7 @@ class TokenStream:
         windows = np.empty_like(order)
         for epoch in np.unique(epochs):
             here = epochs == epoch
-            windows[here] = permute(order[here] % n, n, seed, int(epoch))
+            windows[here] = self._windows(order[here] % n, n, seed, int(epoch))
         return self._cut(windows * seq_len, seq_len)
 
     def validation_windows(self, n_tokens: int, seq_len: int) -> tuple[IntArray, IntArray]:
@@ -104,6 +107,14 @@ class TokenStream:
         """UTF-8 bytes that the (counted) targets stand for: the `bytes` of a LossSum."""
         sizes = self.token_bytes[targets]
         return int(sizes.sum() if mask is None else sizes[mask].sum())
+
+    def _windows(self, index: IntArray, n: int, seed: int, epoch: int) -> IntArray:
+        """`permute`, remembered for the epoch at hand where that costs little memory."""
+        if n > REMEMBERED_WINDOWS:
+            return permute(index, n, seed, epoch)
+        if self._remembered is None or self._remembered[0] != (n, seed, epoch):
+            self._remembered = (n, seed, epoch), permute(np.arange(n), n, seed, epoch)
+        return self._remembered[1][index]
 
     def _cut(self, starts: IntArray, seq_len: int) -> tuple[IntArray, IntArray]:
         block = np.empty((len(starts), seq_len + 1), dtype=np.int64)
