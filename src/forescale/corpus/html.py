@@ -6,9 +6,11 @@ import re
 from html.parser import HTMLParser
 
 _SKIPPED = frozenset({"script", "style", "noscript", "template", "svg", "head", "nav", "footer", "form", "iframe"})
-_BLOCKS = frozenset(
-    ["address", "article", "aside", "blockquote", "body", "dd", "div", "dl", "dt", "figcaption", "figure", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "ol", "p", "pre", "section", "table", "td", "th", "tr", "ul", "br"]
+_BLOCK_NAMES = (
+    "address article aside blockquote body dd div dl dt figcaption figure h1 h2 h3 h4 h5 h6 header hr li main ol p pre "
+    "section table td th tr ul br"
 )
+_BLOCKS = frozenset(_BLOCK_NAMES.split())
 
 
 class _Text(HTMLParser):

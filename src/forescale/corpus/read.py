@@ -225,7 +225,7 @@ def _flaw(data: bytes) -> tuple[str, int | None] | None:
     return None
 
 
-def _bounded_lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | int]]:
+def bounded_lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | int]]:
     """Line number and the line, or its size where it is longer than MAX_LINE (it is skipped, not kept)."""
     number = 0
     while line := stream.readline(MAX_LINE + 1):
@@ -241,7 +241,7 @@ def _bounded_lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | int]]:
 
 def _read_jsonl(file: InputFile) -> Iterator[Row | Quarantined]:
     with opened(file.path) as stream:
-        for number, line in _bounded_lines(stream):
+        for number, line in bounded_lines(stream):
             if isinstance(line, int):
                 reason = f"a line of more than {MAX_LINE >> 20} MiB"
                 yield Quarantined(file=file.name, line=number, reason=reason, bytes=line)

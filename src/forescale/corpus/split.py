@@ -50,14 +50,15 @@ def _order(names: list[str], seed: int) -> list[str]:
 def choose_sources(sizes: Mapping[str, int], share: float, seed: int) -> list[str]:
     """Sources in an order drawn by the seed until the share of bytes is reached; empty: none is small enough.
 
-    No source of more than half the aim is taken while smaller ones do, so that several speak for the whole; at most
-    a third of all bytes is ever held out.
+    No source of more than half the aim is taken while smaller ones do, so that several speak for the whole, and first
+    none of under a fiftieth (a licence is no sample of a corpus); at most a third of all bytes is ever held out.
     """
     total = sum(sizes.values())
     aim = share * total
-    for cap, least in ((0.5 * aim, 0.5 * aim), (1.5 * aim, 0.5 * aim), (0.34 * total, 1.0)):
+    bounds = ((0.02 * aim, 0.5 * aim, 0.5 * aim), (1, 1.5 * aim, 0.5 * aim), (1, 0.34 * total, 1.0))
+    for floor, cap, least in bounds:
         chosen, held = [], 0
-        for name in _order([name for name, size in sizes.items() if 0 < size <= cap], seed):
+        for name in _order([name for name, size in sizes.items() if floor <= size <= cap], seed):
             if held < aim and held + sizes[name] <= max(1.25 * aim, cap):
                 chosen.append(name)
                 held += sizes[name]
@@ -129,7 +130,7 @@ def _by_groups(work: Work, alive: Mask, share: float, seed: int, executor: Execu
     if not chosen:
         raise InputError(
             "the corpus cannot be split into training and validation",
-            why=f"its {documents.size} documents form {len(firsts)} near-duplicate group(s), each too large to hold out",
+            why=f"its {documents.size} documents are {len(firsts)} near-duplicate group(s), too large to hold out",
             remedy="add text; documents of one near-duplicate group never stand on both sides",
         )
     held = np.zeros(len(work), dtype=bool)

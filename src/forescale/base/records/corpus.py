@@ -95,3 +95,22 @@ class DedupSummary(Record):
 
 REMOVED_COLUMNS = ("id", "reason", "kept_id", "similarity", "source", "path", "text")
 """Columns of `corpus/removed/*.parquet`; `kept_id` and `similarity` only for duplicates."""
+
+
+class DemoText(Record):
+    """What the demo's text, collected from the installed packages, consists of."""
+
+    documents: int
+    bytes: int
+    sha256: str
+    """Of ids and texts in order: the same Python and the same pins give the same."""
+    pairs: int
+    """Question and answer pairs."""
+    sources: int
+    missing: list[str]
+    """Packages of the list that are not installed."""
+    unreadable: int
+    """Files that could not be parsed or decoded."""
+    python: str
+    key: str
+    """Names the versions it was collected from."""
