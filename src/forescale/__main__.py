@@ -1,0 +1,7 @@
+"""`python -m forescale`."""
+
+import sys
+
+from forescale.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,45 @@
+"""`--where a=1 b=2`: several values after one option, which the parser beneath takes one at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+KEY_VALUE = ("--column", "--where", "--conditions", "--set")
+"""Options whose values are KEY=VALUE: following words of that form belong to them too."""
+
+FOLDERS = ("--validation",)
+"""Options that take every following word, once the verb has had its own words."""
+
+_PAIR = re.compile(r"[A-Za-z_][\w.\- ]*=.+")
+
+
+def spread(arguments: Sequence[str]) -> list[str]:
+    """Repeat an option before each of its values.
+
+    >>> spread(["fit", "runs.csv", "--where", "a=1", "b=2", "--json"])
+    ['fit', 'runs.csv', '--where', 'a=1', '--where', 'b=2', '--json']
+    >>> spread(["compare", "a.csv", "b.csv", "--validation", "x", "y"])
+    ['compare', 'a.csv', 'b.csv', '--validation', 'x', '--validation', 'y']
+    """
+    out: list[str] = []
+    current, words = "", 0
+    waiting = False
+    for index, word in enumerate(arguments):
+        if word == "--":
+            return out + list(arguments[index:])
+        if word in KEY_VALUE or word in FOLDERS:
+            current, waiting = word, True
+            out.append(word)
+        elif waiting:
+            waiting = False
+            out.append(word)
+        elif word.startswith("-"):
+            current = ""
+            out.append(word)
+        elif (current in KEY_VALUE and _PAIR.fullmatch(word)) or (current in FOLDERS and words > 1):
+            out += [current, word]
+        else:
+            current, words = "", words + 1
+            out.append(word)
+    return out

@@ -1,0 +1,192 @@
+"""Fit, forecast, plan, comparison, ledger and suggestion for people; units always said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from forescale.cli.grid import Data, anything, table
+from forescale.cli.words import num, percent, span, unit
+
+LEDGER_COLUMNS = (
+    "plan", "run", "kind", "at", "FLOPs", "× ladder", "forecast", "interval", "outcome", "error", "inside", "counts",
+)  # fmt: skip
+
+
+def fit(data: Data, out: Console) -> None:
+    """The laws, each with its intervals."""
+    if "surface" not in data:
+        return anything(data, out)
+    runs, per = data["runs"], percent(data["level"], 0)
+    out.print(
+        f"{runs['used']} runs used, {len(runs['left_out'])} left out · size {data['scale']} · {unit(data['unit'])}"
+    )
+    out.print(f"regime: {data['regime']} · smallest rung on the curve: {num(data['smallest_rung'])} FLOPs")
+    if data.get("guesses"):
+        out.print("columns read: " + ", ".join(f"{ours} from {theirs}" for ours, theirs in data["guesses"].items()))
+    out.print()
+    table(out, "Left out", ("row", "reason"), [(str(row["row"]), row["reason"]) for row in runs["left_out"][:20]])
+    table(out, f"Laws, with {per} intervals", ("law", "parameter", "value", "interval"), _law_rows(data))
+    table(
+        out, "Seed noise", ("FLOPs", "sd of the loss", "replicates"),
+        [(num(n["flops"]), percent(n["seed_sd"], 3), num(n["replicates"])) for n in data["noise"]],
+    )  # fmt: skip
+    _self_check(data.get("self_check"), out)
+
+
+def _law_rows(data: Data) -> list[tuple[str, str, str, str]]:
+    rows = []
+    surface = data["surface"]
+    if surface:
+        names = [key for key in ("E", "A", "alpha", "B", "beta", "gamma") if key in surface]
+        rows += _parameters(f"loss ({surface['form']})", surface, names)
+    if data["allocation"]:
+        names = ["model_exponent", "data_exponent", "model_coefficient", "data_coefficient"]
+        rows += _parameters("best split", data["allocation"], names)
+    if data["compute"]:
+        rows += _parameters("loss at best split", data["compute"], ["E", "k", "alpha"])
+    for key, words in (("learning_rate", "learning rate"), ("batch", "batch (tokens)")):
+        law = data[key]
+        if law:
+            flat = {"coefficient": law["coefficient"], **law["exponents"], "intervals": law["intervals"]}
+            rows += _parameters(words, flat, ["coefficient", *law["exponents"]])
+    return rows
+
+
+def _parameters(law: str, values: Data, names: Sequence[str]) -> list[tuple[str, str, str, str]]:
+    intervals = values.get("intervals") or {}
+    return [
+        (law if index == 0 else "", name, num(values[name]), span(intervals.get(name)))
+        for index, name in enumerate(names)
+    ]
+
+
+def _self_check(check: Any, out: Console) -> None:
+    if check:
+        out.print(
+            f"self-check: with runs above {num(check['held_out_above'])} FLOPs hidden, their median error was "
+            f"{percent(check['median_error'])}, {percent(check['coverage'], 0)} of {check['n']} inside their interval"
+        )
+
+
+def forecast(data: Data, out: Console) -> None:
+    """The loss, its interval, and what it rests on."""
+    if "loss" not in data:
+        return anything(data, out)
+    loss = f"{num(data['loss'], 5)} {unit(data['unit'])}"
+    if data["interval"]:
+        low, high = data["interval"]
+        width = percent((high - low) / data["loss"], 1)
+        out.print(f"loss {loss}, {percent(data['level'], 0)} interval {span(data['interval'], 5)} (width {width})")
+    else:
+        out.print(f"loss {loss}, no interval")
+    where = f"{num(data['flops'])} FLOPs, {data['scale']} = {num(data['model_scale'])}, {num(data['tokens'])} tokens"
+    out.print(f"for one new run of {where}")
+    if data["learning_rate"] is not None:
+        out.print(f"learning rate {num(data['learning_rate'])}, batch {num(data['batch_tokens'])} tokens")
+    ratio = data["extrapolation"]
+    out.print(f"extrapolation: {_times(ratio['flops'])} the largest run's compute, {_times(ratio['size'])} its size, "
+              f"{_times(ratio['tokens'])} its tokens")  # fmt: skip
+    out.print(f"laws: {data['source']} · regime: {data['regime']}\n")
+    table(
+        out, "Assumptions", ("what", "ladder", "target", "charged"),
+        [(a["what"], num(a["ladder"]), num(a["target"]), percent(a["charged"])) for a in data["assumptions"]],
+    )  # fmt: skip
+    _self_check(data["self_check"], out)
+
+
+def _times(value: Any) -> str:
+    return "unknown ×" if value is None else f"{num(value, 3)} ×"
+
+
+def plan(data: Data, out: Console) -> None:
+    """Shape, training, cost; what the laws alone would say beside it."""
+    model, say = data["model"], data["laws_say"]
+    rows = [
+        ("FLOPs (M x tokens)", num(data["flops"]), num(data["flops_asked"]) + " asked"),
+        ("FLOPs a token, M", num(data["flops_per_token"]), num(say["flops_per_token"])),
+        ("tokens", num(data["tokens"]), num(say["tokens"])),
+        ("batch (tokens)", num(data["batch_tokens"]), num(say["batch_tokens"])),
+        ("learning rate", num(data["learning_rate"]), num(say["learning_rate"])),
+        ("steps, warm-up", f"{num(data['steps'])}, {num(data['warmup_steps'])}", ""),
+        ("epochs", num(data["epochs"], 3), ""),
+    ]
+    table(out, f"Plan by {data['laws']}", ("", "plan", "laws say"), rows)
+    out.print(
+        f"model: {model['n_layer']} layers, width {num(model['d_model'])}, {model['n_head']} heads "
+        f"({model['n_kv_head']} key/value), feed-forward {num(model['d_ffn'])}, vocabulary {num(model['vocab_size'])}, "
+        f"{num(model['seq_len'])} positions: {num(model['params'])} parameters "
+        f"({num(model['params_non_embedding'])} without embeddings)"
+    )
+    layout, cost = data["layout"], data["cost"]
+    if layout:
+        out.print(
+            f"layout: data {layout['data']} x tensor {layout['tensor']} x pipeline {layout['pipeline']}, "
+            f"{layout['micro_batch']} sequences a micro-batch, {num(layout['memory_gib_per_device'], 3)} GiB a device, "
+            f"{num(layout['days'], 3)} days" + _device(data)
+        )
+    out.print(
+        f"cost: {num(cost['device_hours'])} device-hours, money {num(cost['money'])}, "
+        f"ladder's share {percent(cost['ladder_share'])}, checkpoint {num(data['checkpoint_gib'], 3)} GiB"
+    )
+    if data["forecast"]:
+        out.print("\nForecast")
+        forecast(data["forecast"], out)
+    table(
+        out, "Batch against time", ("batch (tokens)", "tokens", "hours", "money"),
+        [(num(p["batch_tokens"]), num(p["tokens"]), num(p["hours"]), num(p["money"])) for p in data["pareto"] or []],
+    )  # fmt: skip
+
+
+def _device(data: Data) -> str:
+    if not data.get("device"):
+        return ""
+    return f" on {num(data.get('gpus'))} {data['device']} at {percent(data.get('utilisation'), 0)} of peak"
+
+
+def compare(data: Data, out: Console) -> None:
+    """Corpora side by side."""
+    table(
+        out, "Corpora", ("corpus", "runs", "model exponent", "interval", "regime"),
+        [(name, num(laws["runs"]["used"]), num(data["exponents"][name]["model_exponent"]),
+          span(data["exponents"][name]["interval"]), laws["regime"]) for name, laws in data["corpora"].items()],
+    )  # fmt: skip
+    table(
+        out, "Better", ("FLOPs", "best first", "probability"),
+        [(num(b["flops"]), ", ".join(b["order"]), percent(b["probability"], 0)) for b in data["better"]],
+    )  # fmt: skip
+    for crossing in data["crossings"]:
+        out.print(f"{' and '.join(crossing['pair'])} change places at {num(crossing['flops'])} FLOPs")
+
+
+def ledger(data: Data, out: Console) -> None:
+    """Forecast against outcome, line by line."""
+    table(
+        out, "", LEDGER_COLUMNS,
+        [(e["plan"], num(e["run"]), e["kind"], e["sealed_at"], num(e["target_flops"]), num(e["extrapolation"], 3),
+          num(e["predicted"]), span(e["interval"]), num(e["outcome"]), percent(e["error"], sign=True),
+          num(e["inside"]), num(e["counts"])) for e in data["entries"]],
+    )  # fmt: skip
+    cover = data["coverage"]
+    if cover["of"]:
+        out.print(
+            f"inside: {cover['inside']} of {cover['of']} (90% interval of the share {span(cover['interval'], 2)}); "
+            f"median error {percent(data['median_error'])}"
+        )
+    broken = f": broken at line {data['broken_line']}" if data.get("broken_line") else ""
+    out.print("chain intact" if data["chain_ok"] else f"CHAIN BROKEN{broken}")
+    if data.get("digest"):
+        out.print(f"digest to publish: {data['digest']}")
+
+
+def suggest(data: Data, out: Console) -> None:
+    """The next runs and what they buy."""
+    rows = [
+        (num(run.get("flops_per_token") or run.get("params")), num(run["tokens"]), num(run["flops"]), num(run["lr"]),
+         num(run["batch_tokens"]), num(run["seed"])) for run in data["runs"]
+    ]  # fmt: skip
+    table(out, "Run next", ("size", "tokens", "FLOPs", "learning rate", "batch (tokens)", "seed"), rows)
+    out.print(f"width at {num(data['target_flops'])} FLOPs: {percent(data['width_now'])} now, "
+              f"{percent(data['width_after'])} after {num(data['flops'])} FLOPs")  # fmt: skip

@@ -1,0 +1,253 @@
+"""Verbs of the scaling laws: they need no workspace and no torch."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from forescale.cli.options import (
+    Columns,
+    Common,
+    ExecutorKind,
+    ExecutorOption,
+    Group,
+    LevelOption,
+    Metric,
+    MetricOption,
+    OutDir,
+    RayAddress,
+    Scale,
+    ScaleOption,
+    Where,
+    checked,
+    count,
+    fraction,
+    number,
+    values,
+)
+from forescale.cli.verb import verb
+
+PANEL = "Laws"
+FORMS = "generalised, chinchilla, ..."
+Runs = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="[RUNS]...", help="CSV, JSONL, Parquet or a ladder's folder; default: the workspace's ladders."
+    ),
+]
+
+
+class Example(enum.StrEnum):
+    """What `example` prints."""
+
+    runs = "runs"
+    recipe = "recipe"
+
+
+class Objective(enum.StrEnum):
+    """What a plan makes small."""
+
+    flops = "flops"
+    hours = "hours"
+    money = "money"
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs."""
+    verb(app, "fit", panel=PANEL)(fit)
+    verb(app, "forecast", panel=PANEL)(forecast)
+    verb(app, "plan", panel=PANEL)(plan)
+    verb(app, "compare", panel=PANEL)(compare)
+    verb(app, "ledger", panel=PANEL)(ledger)
+    verb(app, "watch", panel=PANEL)(watch)
+    verb(app, "example", panel=PANEL)(example)
+
+
+def reading(
+    scale: Scale | None, column: list[str] | None, where: list[str] | None, group: str | None, metric: Metric | None
+) -> dict[str, Any]:
+    """The reading options as the laws' functions take them."""
+    return {
+        "scale": scale.value if scale else None,
+        "columns": checked(column, "--column"),
+        "where": checked(where, "--where"),
+        "group": group,
+        "metric": metric.value if metric else None,
+    }
+
+
+def fit(
+    common: Common,
+    runs: Runs = None,
+    scale: ScaleOption = None,
+    column: Columns = None,
+    where: Where = None,
+    group: Group = None,
+    metric: MetricOption = None,
+    form: Annotated[
+        str | None, typer.Option("--form", metavar="NAME", help="Pin one form of the loss surface.")
+    ] = None,
+    band: Annotated[
+        float,
+        typer.Option(
+            "--band", parser=fraction, metavar="SHARE", help="Near-optimal: within this share of the best loss."
+        ),
+    ] = 0.0025,
+    level: LevelOption = 0.9,
+    thorough: Annotated[bool, typer.Option("--thorough", help="More draws and starts.", show_default=False)] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show how the table is read; fit nothing.", show_default=False)
+    ] = False,
+    out: OutDir = None,
+) -> Any:
+    """Fit scaling laws to finished runs."""
+    from forescale.project import laws_verbs
+
+    return laws_verbs.fit_verb(
+        runs or [], **reading(scale, column, where, group, metric), form=form, band=band, level=level,
+        thorough=thorough, dry_run=dry_run, out=out, workspace=common.workspace,
+    )  # fmt: skip
+
+
+def forecast(
+    common: Common,
+    laws: Annotated[str, typer.Argument(metavar="LAWS", help="A laws folder, a laws.json, or a published law's name.")],
+    flops: Annotated[
+        float | None, typer.Option("--flops", parser=number, metavar="C", help="Compute, at the fitted optimal split.")
+    ] = None,
+    model_scale: Annotated[
+        float | None, typer.Option("--model-scale", parser=number, metavar="X", help="Size in the laws' own unit.")
+    ] = None,
+    tokens: Annotated[float | None, typer.Option("--tokens", parser=number, metavar="D")] = None,
+    at: Annotated[
+        Path | None, typer.Option("--at", metavar="POINTS.csv", help="A table of targets; needs --out.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="PRED.csv", help="The table with the forecasts.")] = None,
+    level: LevelOption = 0.9,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option("--conditions", metavar="KEY=VALUE", help="What differs at the target; repeatable."),
+    ] = None,
+) -> Any:
+    """Forecast the loss of one new run, with an interval."""
+    from forescale.project import laws_verbs
+
+    return laws_verbs.forecast_verb(
+        laws, flops=flops, model_scale=model_scale, tokens=tokens, at=at, out=out, level=level,
+        conditions=values(conditions, "--conditions"),
+    )  # fmt: skip
+
+
+def plan(
+    common: Common,
+    flops: Annotated[float | None, typer.Option("--flops", parser=number, metavar="C")] = None,
+    tokens: Annotated[float | None, typer.Option("--tokens", parser=number, metavar="D")] = None,
+    days: Annotated[
+        float | None, typer.Option("--days", parser=number, metavar="X", help="Needs --gpus and --device.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", parser=number, metavar="X", help="On this machine, which is measured.")
+    ] = None,
+    money: Annotated[
+        float | None, typer.Option("--money", parser=number, metavar="X", help="Needs --price and --device.")
+    ] = None,
+    gpus: Annotated[int | None, typer.Option("--gpus", parser=count, metavar="N")] = None,
+    device: Annotated[str | None, typer.Option("--device", metavar="NAME", help="H100, A100, ...")] = None,
+    price: Annotated[
+        float | None, typer.Option("--price", parser=number, metavar="P", help="For one device and one hour.")
+    ] = None,
+    utilisation: Annotated[
+        float, typer.Option("--utilisation", parser=fraction, metavar="SHARE", help="Of the device's peak rate.")
+    ] = 0.4,
+    laws: Annotated[
+        str | None,
+        typer.Option(
+            "--laws", metavar="PATH|NAME", help="Yours, or published ones (deepseek, chinchilla, kaplan, ...)."
+        ),
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", metavar="FILE", help="Fixes what its [model] and [schedule] name.")
+    ] = None,
+    shape: Annotated[
+        list[str] | None, typer.Option("--shape", metavar="KEY=VALUE,...", help="Fixes parts of the model's shape.")
+    ] = None,
+    unique_tokens: Annotated[
+        float | None,
+        typer.Option("--unique-tokens", parser=number, metavar="U", help="Tokens there are; more are repeats."),
+    ] = None,
+    serve_tokens: Annotated[
+        float | None,
+        typer.Option("--serve-tokens", parser=number, metavar="T", help="Tokens it will serve in its life."),
+    ] = None,
+    objective: Annotated[Objective, typer.Option("--objective")] = Objective.flops,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the plan there too.")] = None,
+) -> Any:
+    """One dial to shape, tokens, batch, learning rate, time, cost and a forecast."""
+    from forescale.project.plan_verb import plan_verb
+
+    return plan_verb(
+        flops=flops, tokens=tokens, days=days, minutes=minutes, money=money, gpus=gpus, device=device, price=price,
+        utilisation=utilisation, laws=laws, recipe=recipe, shape=values(shape, "--shape"),
+        unique_tokens=unique_tokens, serve_tokens=serve_tokens, objective=objective.value, out=out,
+        workspace=common.workspace, overrides=common.set,
+    )  # fmt: skip
+
+
+def compare(
+    common: Common,
+    corpora: Annotated[
+        list[Path], typer.Argument(metavar="A B...", help="Run tables, ladders, or corpora to run ladders on.")
+    ],
+    validation: Annotated[
+        list[Path] | None,
+        typer.Option("--validation", metavar="DIR", help="Common outside sets to score on; repeatable."),
+    ] = None,
+    scale: ScaleOption = None,
+    column: Columns = None,
+    where: Where = None,
+    group: Group = None,
+    metric: MetricOption = None,
+    executor: ExecutorOption = ExecutorKind.local,
+    ray_address: RayAddress = None,
+) -> Any:
+    """Which corpus is better at which scale, and how surely."""
+    from forescale.project import laws_verbs
+
+    return laws_verbs.compare_verb(
+        corpora, validation=validation or [], **reading(scale, column, where, group, metric),
+        executor=executor.value, ray_address=ray_address, workspace=common.workspace, overrides=common.set,
+    )  # fmt: skip
+
+
+def ledger(common: Common) -> Any:
+    """Every forecast against its outcome, and whether the chain is intact."""
+    from forescale.project import laws_verbs
+
+    return laws_verbs.ledger_verb(workspace=common.workspace)
+
+
+def watch(
+    common: Common,
+    run: Annotated[Path, typer.Argument(metavar="RUN|LOG", help="A run's folder, or a log of loss by step.")],
+    column: Columns = None,
+) -> Any:
+    """Forecast a running training's final loss from its curve so far."""
+    from forescale.project import laws_verbs
+
+    return laws_verbs.watch_verb(run, columns=checked(column, "--column"))
+
+
+def example(
+    common: Common,
+    what: Annotated[Example, typer.Argument(metavar="runs|recipe")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write it there instead of printing it.")
+    ] = None,
+) -> Any:
+    """An example table of runs, or a commented recipe."""
+    from forescale.project import laws_verbs
+
+    return laws_verbs.example_verb(what.value, out=out, force=common.force)

@@ -1,0 +1,55 @@
+"""Verbs that look at what was made: score it, talk to it, report it, say what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from forescale.cli.options import Common
+from forescale.cli.verb import verb
+
+PANEL = "Look"
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs."""
+    verb(app, "evaluate", panel=PANEL)(evaluate)
+    verb(app, "chat", panel=PANEL)(chat)
+    verb(app, "report", panel=PANEL)(report)
+    verb(app, "show", panel=PANEL)(show)
+
+
+def evaluate(
+    common: Common,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run or a weights folder.")],
+    tasks: Annotated[str, typer.Option("--tasks", metavar="A,B,...", help="Comma-separated.")],
+) -> Any:
+    """Score a model, with an interval for each task and every answer kept."""
+    names = [task.strip() for task in tasks.split(",") if task.strip()]
+    return common.project().evaluate(model, tasks=names)
+
+
+def chat(
+    common: Common, model: Annotated[str, typer.Argument(metavar="MODEL", help="A run or a weights folder.")]
+) -> Any:
+    """Talk to a model in the terminal."""
+    return common.project().chat(model)
+
+
+def report(common: Common) -> Any:
+    """Write report/index.html: all of the workspace on one page."""
+    return common.project().report()
+
+
+def show(
+    common: Common,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="An artifact's folder, or a workspace.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Check every file's hash.", show_default=False)] = False,
+    lineage: Annotated[bool, typer.Option("--lineage", help="Draw what it was made from.", show_default=False)] = False,
+) -> dict[str, Any]:
+    """Say any artifact in words."""
+    from forescale.project.show import show as describe
+
+    return describe(path, verify=verify, lineage=lineage)

@@ -1,0 +1,229 @@
+"""The laws' verbs around their room: which runs and laws are meant, and where results are written. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forescale.base.errors import ArtifactError, ConfigError, InputError
+from forescale.base.files import write_atomic
+from forescale.project.workspace import Workspace
+
+if TYPE_CHECKING:
+    from forescale.base.records.compare import Comparison
+    from forescale.base.records.forecast import Forecast
+    from forescale.base.records.laws import Laws
+    from forescale.base.records.ledger import LedgerView
+    from forescale.base.records.suggestion import Suggestion
+
+
+def workspace_or_none(start: Path | None) -> Workspace | None:
+    """The workspace named or found upward; None where there is none. One that is named must be there."""
+    if start is not None:
+        return Workspace.find(start)
+    try:
+        return Workspace.find(None)
+    except ConfigError:
+        return None
+
+
+def runs_source(runs: Sequence[Path], workspace: Path | None) -> Any:
+    """What `fit` reads: one path, the rows of several, or the workspace's ladders."""
+    paths = list(runs)
+    if not paths:
+        space = workspace_or_none(workspace)
+        paths = sorted(space.root.glob("ladders/*/runs.csv")) if space else []
+        if not paths:
+            raise InputError(
+                "no runs to read",
+                why="no RUNS were named" + (", and this workspace has no ladder yet" if space else ""),
+                remedy="name a table of runs (forescale example runs shows one), or run forescale ladder",
+            )
+    if len(paths) == 1:
+        return paths[0]
+    from forescale.scaling.sources import read_rows
+
+    return [row for path in paths for row in read_rows(path).rows]
+
+
+def fit_verb(
+    runs: Sequence[Path] = (),
+    *,
+    scale: str | None = None,
+    columns: Sequence[str] = (),
+    where: Sequence[str] = (),
+    group: str | None = None,
+    metric: str | None = None,
+    form: str | None = None,
+    band: float = 0.0025,
+    level: float = 0.9,
+    thorough: bool = False,
+    dry_run: bool = False,
+    out: Path | None = None,
+    workspace: Path | None = None,
+) -> Laws | dict[str, Any]:
+    """Fit laws to runs; written to `out`, by default the workspace's laws/, nowhere outside one."""
+    from forescale.scaling.table import read_runs
+
+    source = runs_source(runs, workspace)
+    table = read_runs(source, scale=scale, columns=columns, where=where, group=group, metric=metric)
+    if dry_run:
+        return {
+            "scale": table.scale,
+            "unit": table.unit,
+            "columns": table.guesses,
+            "runs": {"used": len(table), "left_out": [row.to_json() for row in table.left_out]},
+            "budgets": sorted(set(table.budget.tolist())),
+            "conditions": table.conditions,
+            "warnings": list(table.warnings),
+        }
+    from forescale.scaling.fit import fit
+
+    laws = fit(table, form=form, band=band, level=level, thorough=thorough)
+    space = workspace_or_none(workspace)
+    folder = out or (space.laws if space else None)
+    if folder is not None:
+        write_laws(folder, laws, table)
+    return laws
+
+
+def write_laws(folder: Path, laws: Laws, table: Any) -> list[str]:
+    """laws.json, draws.parquet, residuals.csv, and the figures where the `report` extra is there; names written."""
+    from forescale.project.law_files import draws_parquet, figures, residuals_csv
+
+    laws.write(folder / "laws.json")
+    write_atomic(folder / "draws.parquet", draws_parquet(laws))
+    write_atomic(folder / "residuals.csv", residuals_csv(laws, table))
+    return ["laws.json", "draws.parquet", "residuals.csv", *figures(folder, laws, table)]
+
+
+def read_laws(laws: str | Path) -> Laws:
+    """Laws from a folder, a bare laws.json, or a published name."""
+    from forescale.base.records.laws import Laws
+    from forescale.scaling import published
+
+    path = Path(laws)
+    if path.is_dir():
+        return Laws.read(path / "laws.json")
+    if path.exists() or path.suffix == ".json":
+        return Laws.read(path)
+    if "/" in str(laws):
+        raise ArtifactError(f"there are no laws at {laws}", remedy="forescale fit RUNS --out DIR makes them", file=path)
+    return published.laws(str(laws))
+
+
+def forecast_verb(
+    laws: str | Path,
+    *,
+    flops: float | None = None,
+    model_scale: float | None = None,
+    tokens: float | None = None,
+    at: Path | None = None,
+    out: Path | None = None,
+    level: float | None = None,
+    conditions: Mapping[str, Any] | None = None,
+) -> Forecast | dict[str, Any]:
+    """One forecast, or with `at` a table of them written to `out`."""
+    from forescale.project.points import forecast_points
+    from forescale.scaling.forecast import forecast
+
+    record = read_laws(laws)
+    one = flops is not None or model_scale is not None or tokens is not None
+    if at is not None:
+        if one:
+            raise ConfigError("--at goes without --flops, --model-scale and --tokens", key="at")
+        if out is None:
+            raise ConfigError("--at POINTS.csv needs --out PRED.csv", key="out")
+        return forecast_points(record, at, out, level=level, conditions=conditions)
+    if not one:
+        raise ConfigError(
+            "what is to be forecast?", remedy="give --flops C, or --model-scale X and --tokens D, or --at POINTS.csv"
+        )
+    if out is not None:
+        raise ConfigError("--out goes with --at", key="out")
+    return forecast(record, flops=flops, model_scale=model_scale, tokens=tokens, level=level, conditions=conditions)
+
+
+def compare_verb(
+    corpora: Sequence[Path],
+    *,
+    validation: Sequence[Path] = (),
+    scale: str | None = None,
+    columns: Sequence[str] = (),
+    where: Sequence[str] = (),
+    group: str | None = None,
+    metric: str | None = None,
+    executor: str = "local",
+    ray_address: str | None = None,
+    workspace: Path | None = None,
+    overrides: Sequence[str] = (),
+) -> Comparison:
+    """Compare corpora by the runs made on them: tables of runs, ladders, or one table with several groups."""
+    from forescale.scaling.compare import compare
+
+    sources: dict[str, Any] = {}
+    for path in corpora:
+        if not path.exists():
+            raise InputError(f"{path} does not exist", remedy="name tables of runs or ladders' folders", file=path)
+        name = path.stem if path.is_file() else path.name
+        sources[name if name not in sources else str(path)] = path
+    return compare(sources, scale=scale, columns=columns, where=where, group=group, metric=metric)
+
+
+def ledger_verb(*, workspace: Path | None = None) -> LedgerView:
+    """The workspace's ledger, added up."""
+    from forescale.scaling.ledger import Ledger
+
+    path = Workspace.find(workspace).ledger
+    if not path.exists():
+        raise ArtifactError(
+            "this workspace has no ledger yet", remedy="forescale plan writes its first line", file=path
+        )
+    return Ledger(path).view()
+
+
+def watch_verb(run: Path, *, columns: Sequence[str] = ()) -> Any:
+    """The final loss of a training that goes on, from its curve so far."""
+    from forescale.scaling.watch import watch
+
+    return watch(run, columns=columns)
+
+
+def suggest_verb(
+    runs: Sequence[Path] = (),
+    *,
+    target: float,
+    candidates: Path | None = None,
+    scale: str | None = None,
+    columns: Sequence[str] = (),
+    where: Sequence[str] = (),
+    group: str | None = None,
+    metric: str | None = None,
+    workspace: Path | None = None,
+) -> Suggestion:
+    """The next runs for a target's forecast, from the runs so far."""
+    from forescale.scaling.suggest import suggest
+    from forescale.scaling.table import read_runs
+
+    source = runs_source(runs, workspace)
+    table = read_runs(source, scale=scale, columns=columns, where=where, group=group, metric=metric)
+    return suggest(table, target=target, candidates=candidates)
+
+
+def example_verb(what: str, *, out: Path | None = None, force: bool = False) -> dict[str, Any]:
+    """The example's text, or where it was written."""
+    if what == "recipe":
+        from forescale.project.recipe_text import commented_recipe
+
+        text = commented_recipe()
+    else:
+        from forescale.scaling.example import runs_csv
+
+        text = runs_csv()
+    if out is None:
+        return {"example": what, "text": text}
+    if out.exists() and not force:
+        raise ConfigError(f"{out} is there already", remedy="--force overwrites it", file=out)
+    write_atomic(out, text.encode())
+    return {"example": what, "out": str(out)}

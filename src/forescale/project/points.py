@@ -1,0 +1,106 @@
+"""`forecast --at POINTS.csv --out PRED.csv`: the rows of a table, each with its forecast."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from forescale.base.errors import InputError
+from forescale.base.files import write_atomic
+from forescale.base.records.forecast import Forecast
+from forescale.base.records.laws import Laws
+
+ADDED = ("predicted", "low", "high")
+HYPER = ("learning_rate", "batch_tokens")
+SIZES = {"M": ("flops_per_token", "model_scale"), "N1": ("params_non_embedding", "model_scale"),
+         "N2": ("params", "model_scale")}  # fmt: skip
+"""Columns that give the size in the laws' own unit, in order of preference."""
+
+
+def forecast_points(
+    laws: Laws, at: Path, out: Path, *, level: float | None = None, conditions: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Forecast every row of `at`; a column that names a condition of the laws counts for its row."""
+    from forescale.scaling.sources import read_rows
+
+    raw = read_rows(at)
+    if not raw.rows:
+        raise InputError(f"{at} has no rows", remedy="one target a row: a size and tokens, or flops", file=at)
+    known = set(laws.conditions) - {"lr", "batch_tokens"}
+    made: list[dict[str, Any]] = []
+    warnings: dict[str, None] = {}
+    for place, row in enumerate(raw.rows):
+        own = {key: _value(row[key]) for key in row if key in known and row[key] not in (None, "")}
+        forecast = _one(laws, row, at, raw.lines[place] or place + 1, level, {**(conditions or {}), **own})
+        warnings |= dict.fromkeys(forecast.warnings)
+        low, high = forecast.interval or (None, None)
+        hyper = {name: getattr(forecast, name) for name in HYPER if getattr(forecast, name) is not None}
+        made.append({**row, "predicted": forecast.loss, "low": low, "high": high, **hyper})
+    write_atomic(out, _as_csv(made).encode())
+    return {"points": len(made), "out": str(out), "warnings": list(warnings)}
+
+
+def _one(
+    laws: Laws, row: Mapping[str, Any], file: Path, line: int, level: float | None, conditions: Mapping[str, Any]
+) -> Forecast:
+    from forescale.scaling.forecast import forecast
+
+    size = next((_number(row, name) for name in SIZES[laws.scale] if _number(row, name) is not None), None)
+    if size is None and laws.scale == "M" and row.get("n_layer") not in (None, ""):
+        size = _shape_size(row)
+    tokens, flops = _number(row, "tokens"), _number(row, "flops")
+    if size is None and tokens is not None and flops is not None:
+        size = flops / (laws.flops_factor * tokens)
+    if size is not None and tokens is None and flops is not None:
+        tokens = flops / (laws.flops_factor * size)
+    if size is not None and tokens is not None:
+        return forecast(laws, model_scale=size, tokens=tokens, level=level, conditions=conditions)
+    if flops is None:
+        raise InputError(
+            f"a target of {file} has neither {SIZES[laws.scale][0]} and tokens, nor flops",
+            remedy="name the columns as in a run table, in the laws' own size unit",
+            file=file,
+            line=line,
+        )
+    return forecast(laws, flops=flops, level=level, conditions=conditions)
+
+
+def _shape_size(row: Mapping[str, Any]) -> float | None:
+    """M of a row that gives a shape."""
+    from forescale.base.shape import ModelShape
+
+    keys = ("n_layer", "d_model", "n_head", "n_kv_head", "d_ffn", "vocab_size", "seq_len")
+    values = {key: _number(row, key) for key in keys}
+    values["n_kv_head"] = values["n_kv_head"] or values["n_head"]
+    if any(value is None for key, value in values.items() if key != "vocab_size"):
+        return None
+    whole = {key: int(value or 1) for key, value in values.items()}
+    return ModelShape(**whole).flops_per_token
+
+
+def _number(row: Mapping[str, Any], name: str) -> float | None:
+    try:
+        return float(row[name])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _value(cell: Any) -> Any:
+    try:
+        return float(cell)
+    except (TypeError, ValueError):
+        return cell
+
+
+def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    order = [name for name in names if name not in (*ADDED, *HYPER)] + [n for n in (*ADDED, *HYPER) if n in names]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, order, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: "" if value is None else value for key, value in row.items()})
+    return text.getvalue()

@@ -1,0 +1,99 @@
+"""`show`: any artifact in words, whether its files are whole, and what it was made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from forescale.base.artifact import Manifest, read_manifest
+from forescale.base.artifact import verify as damage
+from forescale.base.errors import ArtifactError
+from forescale.project.workspace import RECIPE_FILE
+
+DEPTH = 3
+"""How deep below a workspace artifacts lie: ladders/NAME, runs/NAME, KIND.old/RECIPE."""
+
+
+def show(path: Path, *, verify: bool = False, lineage: bool = False) -> dict[str, Any]:
+    """An artifact's manifest in words; of a workspace, all its artifacts. A damaged one carries an `error` (exit 4)."""
+    if not path.exists():
+        raise ArtifactError(f"{path} does not exist", remedy="name an artifact's folder or a workspace", file=path)
+    folder = path if path.is_dir() else path.parent
+    if (folder / RECIPE_FILE).exists():
+        entries = [entry(found, check=verify) for found in artifacts(folder)]
+        result: dict[str, Any] = {"workspace": str(folder), "artifacts": entries}
+    else:
+        result = entry(folder, check=verify)
+        entries = [result]
+        if lineage:
+            result["lineage"] = ancestry(folder)
+    wrong = [f"{item['path']}: {problem}" for item in entries for problem in item.get("wrong", [])]
+    if wrong:
+        result["error"] = ArtifactError(
+            f"{len(wrong)} file(s) are not what was written: {'; '.join(wrong[:3])}",
+            why="a file was changed, cut or removed after its artifact was finished",
+            remedy="make it again: the same verb with --force",
+            file=path,
+        ).as_json()
+    return result
+
+
+def entry(folder: Path, *, check: bool = False) -> dict[str, Any]:
+    """One artifact: kind, origin, settings, files, summary; with `check` also what is wrong with its files."""
+    manifest = read_manifest(folder)
+    result: dict[str, Any] = {
+        "path": str(folder),
+        "kind": manifest.kind,
+        "recipe": manifest.recipe,
+        "made_at": manifest.made_at,
+        "made_by": manifest.made_by,
+        "seed": manifest.seed,
+        "parents": manifest.parents,
+        "settings": manifest.settings,
+        "summary": manifest.summary,
+        "files": len(manifest.files),
+        "bytes": sum(file.bytes for file in manifest.files.values()),
+    }
+    if check:
+        result["wrong"] = damage(folder)
+    return result
+
+
+def artifacts(workspace: Path) -> list[Path]:
+    """Folders of finished artifacts below a workspace, replaced ones too."""
+    found: list[Path] = []
+    level = [workspace]
+    for _ in range(DEPTH):
+        level = sorted(child for folder in level for child in folder.iterdir() if child.is_dir())
+        found += [folder for folder in level if _finished(folder)]
+        level = [folder for folder in level if not _finished(folder)]
+    return sorted(found)
+
+
+def ancestry(folder: Path) -> dict[str, Any]:
+    """The tree of parents; one whose artifact no longer stands in the workspace has only its recipe."""
+    known = {read_manifest(path).recipe: path for path in artifacts(_workspace_of(folder))}
+    return _node(read_manifest(folder), folder, known)
+
+
+def _node(manifest: Manifest, folder: Path, known: dict[str, Path]) -> dict[str, Any]:
+    parents = []
+    for recipe in manifest.parents:
+        path = known.get(recipe)
+        parents.append({"recipe": recipe} if path is None else _node(read_manifest(path), path, known))
+    return {"path": str(folder), "kind": manifest.kind, "recipe": manifest.recipe, "parents": parents}
+
+
+def _finished(folder: Path) -> bool:
+    try:
+        read_manifest(folder)
+    except ArtifactError as error:
+        return Path(error.file or "").exists()  # a damaged one is found, and reading it again says so
+    return True
+
+
+def _workspace_of(folder: Path) -> Path:
+    for above in folder.resolve().parents:
+        if (above / RECIPE_FILE).exists():
+            return above
+    return folder.resolve().parent
