@@ -88,13 +88,14 @@ class _Step:
 class Norm(nn.Module):
     """RMSNorm with a gain."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, eps: float = NORM_EPS) -> None:
         super().__init__()
+        self.eps = eps
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., D]."""
-        return F.rms_norm(x, (x.shape[-1],), self.weight, NORM_EPS)
+        return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
 
 
 class Attention(nn.Module):
@@ -144,12 +145,12 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """One layer: attention and feed-forward, each behind its norm and added to the stream."""
 
-    def __init__(self, shape: ModelShape, layer: int) -> None:
+    def __init__(self, shape: ModelShape, layer: int, norm_eps: float = NORM_EPS) -> None:
         super().__init__()
         self.layer = layer
-        self.attention_norm = Norm(shape.d_model)
+        self.attention_norm = Norm(shape.d_model, norm_eps)
         self.attention = Attention(shape)
-        self.ffn_norm = Norm(shape.d_model)
+        self.ffn_norm = Norm(shape.d_model, norm_eps)
         self.ffn = FeedForward(shape)
 
     def forward(
@@ -165,16 +166,27 @@ class Transformer(nn.Module):
 
     rope: Tensor
 
-    def __init__(self, shape: ModelShape, init_std: float | None = None) -> None:
+    def __init__(
+        self,
+        shape: ModelShape,
+        init_std: float | None = None,
+        *,
+        norm_eps: float = NORM_EPS,
+        rope_theta: float = ROPE_THETA,
+        tied: bool = False,
+    ) -> None:
+        """The last three differ from the paper's only in models that others have made."""
         super().__init__()
         self.shape = shape
         self.init_std = 0.384 / math.sqrt(shape.d_model) if init_std is None else init_std
         self.embedding = nn.Embedding(shape.vocab_size, shape.d_model)
-        self.blocks = nn.ModuleList(Block(shape, layer) for layer in range(shape.n_layer))
-        self.norm = Norm(shape.d_model)
+        self.blocks = nn.ModuleList(Block(shape, layer, norm_eps) for layer in range(shape.n_layer))
+        self.norm = Norm(shape.d_model, norm_eps)
         self.head = nn.Linear(shape.d_model, shape.vocab_size, bias=False)
-        self.rope_theta = ROPE_THETA
-        self.register_buffer("rope", rope_table(shape.seq_len, shape.head_dim), persistent=False)
+        self.tied, self.rope_theta = tied, rope_theta
+        if tied:
+            self.head.weight = self.embedding.weight
+        self.register_buffer("rope", rope_table(shape.seq_len, shape.head_dim, rope_theta), persistent=False)
 
     def forward(
         self,
@@ -206,6 +218,10 @@ class Transformer(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., D] -> [..., V]: scores of the next token."""
         return self.head(hidden)
+
+    def make_rope(self, device: torch.device | str) -> None:
+        """Make the table of positions anew, e.g. after the model was built without memory."""
+        self.rope = rope_table(self.shape.seq_len, self.shape.head_dim, self.rope_theta).to(device)
 
     def _rope(self, n_positions: int, positions_BT: Tensor | None) -> tuple[Tensor, Tensor]:
         """Cosines and sines of the positions asked for; the table grows when they lie beyond it."""
