@@ -50,10 +50,15 @@ class ModelSection(Section):
     """Fixes what a plan would choose; None (the default): the plan chooses. Rules (multiples, heads) always hold."""
 
     n_layer: int | None = None
+    """Transformer blocks. Default none: the plan chooses. Paper: 30 (7B), 95 (67B)."""
     d_model: int | None = None
+    """Width of the residual stream. Default none: the plan chooses. Paper: 4096, 8192."""
     n_head: int | None = None
+    """Query heads. Default none: d_model / head_dim. Paper: 32, 64."""
     n_kv_head: int | None = None
+    """Key/value heads, a divisor of n_head. Default none: n_head. Paper: 32, 8 (grouped queries)."""
     d_ffn: int | None = None
+    """Width of the feed-forward layer. Default none: by ffn_multiple."""
     vocab_size: int | None = None
     """Rows of the embedding; None: the tokenizer's. Paper: 102,400."""
     seq_len: int = Field(4096, ge=8)
@@ -70,8 +75,11 @@ class ScheduleSection(Section):
     """Fixes what a plan would choose."""
 
     tokens: int | None = None
+    """Training tokens. Default none: the plan chooses. Paper: 2e12."""
     batch_tokens: int | None = None
+    """Tokens a step, a multiple of seq_len. Default none: the plan chooses. Paper: 2304 and 4608 sequences of 4096."""
     learning_rate: float | None = None
+    """Peak rate. Default none: the plan chooses. Paper: 4.2e-4, 3.2e-4."""
     warmup_steps: int | None = None
     """None: min(2000, 2% of the shortest branch's steps). Paper: 2000."""
 
@@ -82,20 +90,26 @@ class TrainSection(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 on a GPU that has it, fp32 on a CPU."""
     weight_decay: float = Field(0.1, ge=0)
+    """AdamW's decoupled decay. Default 0.1 (paper 2.3)."""
     clip: float = Field(1.0, gt=0)
+    """Largest norm of the whole gradient. Default 1.0 (paper 2.3)."""
     attend_across_documents: bool = True
     """Packed sequences attend over document ends. Default true (the paper does not say)."""
     validation_tokens: int = Field(262_144, ge=1024)
     """Tokens of the validation split that every run is scored on; always the same ones. Paper: 100 million."""
     seed: int = 0
+    """Of everything drawn at random. Default 0."""
 
 
 class ParallelSection(Section):
     """Ranks along each axis of the mesh."""
 
     data: int = Field(1, ge=1)
+    """Ranks that share the batch. Default 1."""
     tensor: int = Field(1, ge=1)
+    """Ranks that share each matrix (paper 2.4). Default 1."""
     pipeline: int = Field(1, ge=1)
+    """Ranks that share the layers (paper 2.4). Default 1."""
 
 
 class CheckpointSection(Section):
@@ -106,6 +120,7 @@ class CheckpointSection(Section):
     every_steps: int = Field(0, ge=0)
     """0: by minutes only."""
     keep: int = Field(2, ge=1)
+    """Newest checkpoints that are kept. Default 2 (our choice)."""
 
 
 class LadderSection(Section):
@@ -114,6 +129,7 @@ class LadderSection(Section):
     budgets: list[float] = []
     """Compute budgets in FLOPs (M x D), ascending."""
     sizes_per_budget: int = Field(3, ge=1)
+    """Model sizes at each budget, around the expected optimum. Default 3 (our choice)."""
     learning_rates: list[float] = []
     """Factors on the centre learning rate, or absolute rates where below 1. Empty: chosen by the design."""
     batches: list[int] = []
@@ -128,7 +144,9 @@ class SftSection(Section):
     """Two-stage supervised tuning (paper 6.2)."""
 
     epochs: float = Field(2.0, gt=0)
+    """Passes over the examples. Default 2 (paper 6.2: 4 for the 7B, 2 for the 67B)."""
     learning_rate: float = Field(1e-5, gt=0)
+    """Peak rate. Default 1e-5 (paper 6.2, 7B); a tiny model wants far more."""
     batch: int = Field(32, ge=1)
     """Examples a step."""
 
@@ -137,8 +155,11 @@ class DpoSection(Section):
     """Direct preference optimisation (paper 6.3): one epoch, warm-up and cosine."""
 
     learning_rate: float = Field(5e-6, gt=0)
+    """Peak rate. Default 5e-6 (paper 6.3)."""
     beta: float = Field(0.1, gt=0)
+    """Strength of the tie to the reference model. Default 0.1 (our choice; the paper does not say)."""
     batch: int = Field(512, ge=1)
+    """Pairs a step. Default 512 (paper 6.3)."""
     minimum_pairs: int = Field(32, ge=1)
     """Fewer usable pairs: DPO is skipped, and the report says so."""
 

@@ -60,7 +60,9 @@ def ladder(
 
 def suggest(
     common: Common,
-    target: Annotated[float, typer.Option("--target", parser=number, metavar="FLOPS")],
+    target: Annotated[
+        float, typer.Option("--target", parser=number, metavar="FLOPS", help="Compute of the run to forecast.")
+    ],
     runs: Runs = None,
     candidates: Annotated[
         Path | None, typer.Option("--candidates", metavar="CSV", help="Choose among these rows only.")

@@ -121,7 +121,9 @@ def forecast(
     model_scale: Annotated[
         float | None, typer.Option("--model-scale", parser=number, metavar="X", help="Size in the laws' own unit.")
     ] = None,
-    tokens: Annotated[float | None, typer.Option("--tokens", parser=number, metavar="D")] = None,
+    tokens: Annotated[
+        float | None, typer.Option("--tokens", parser=number, metavar="D", help="With --model-scale.")
+    ] = None,
     at: Annotated[
         Path | None, typer.Option("--at", metavar="POINTS.csv", help="A table of targets; needs --out.")
     ] = None,
@@ -143,8 +145,12 @@ def forecast(
 
 def plan(
     common: Common,
-    flops: Annotated[float | None, typer.Option("--flops", parser=number, metavar="C")] = None,
-    tokens: Annotated[float | None, typer.Option("--tokens", parser=number, metavar="D")] = None,
+    flops: Annotated[
+        float | None, typer.Option("--flops", parser=number, metavar="C", help="Compute: M times tokens.")
+    ] = None,
+    tokens: Annotated[
+        float | None, typer.Option("--tokens", parser=number, metavar="D", help="Tokens to train on.")
+    ] = None,
     days: Annotated[
         float | None, typer.Option("--days", parser=number, metavar="X", help="Needs --gpus and --device.")
     ] = None,
@@ -154,7 +160,7 @@ def plan(
     money: Annotated[
         float | None, typer.Option("--money", parser=number, metavar="X", help="Needs --price and --device.")
     ] = None,
-    gpus: Annotated[int | None, typer.Option("--gpus", parser=count, metavar="N")] = None,
+    gpus: Annotated[int | None, typer.Option("--gpus", parser=count, metavar="N", help="How many devices.")] = None,
     device: Annotated[str | None, typer.Option("--device", metavar="NAME", help="H100, A100, ...")] = None,
     price: Annotated[
         float | None, typer.Option("--price", parser=number, metavar="P", help="For one device and one hour.")
@@ -182,7 +188,9 @@ def plan(
         float | None,
         typer.Option("--serve-tokens", parser=number, metavar="T", help="Tokens it will serve in its life."),
     ] = None,
-    objective: Annotated[Objective, typer.Option("--objective")] = Objective.flops,
+    objective: Annotated[
+        Objective, typer.Option("--objective", metavar="flops|hours|money", help="What is made small.")
+    ] = Objective.flops,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the plan there too.")] = None,
 ) -> Any:
     """One dial to shape, tokens, batch, learning rate, time, cost and a forecast."""

@@ -172,19 +172,26 @@ def common_options(
     return Common(json, tuple(set or ()), workspace, force, debug)
 
 
-ExecutorOption = Annotated[ExecutorKind, typer.Option("--executor", help="Who runs the parts.")]
+ExecutorOption = Annotated[
+    ExecutorKind, typer.Option("--executor", metavar="local|ray|slurm", help="Who runs the parts.")
+]
 RayAddress = Annotated[
     str | None,
     typer.Option("--ray-address", metavar="ADDRESS", help="A running Ray cluster; else one is started here."),
 ]
-OutDir = Annotated[Path | None, typer.Option("--out", metavar="DIR")]
+OutDir = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Default: the workspace's laws/; nowhere outside a workspace."),
+]
 LevelOption = Annotated[
     float, typer.Option("--level", parser=fraction, metavar="SHARE", help="Probability that the interval aims at.")
 ]
 ScaleOption = Annotated[
     Scale | None,
     typer.Option(
-        "--scale", help="Size unit: M (FLOPs a token), N1 (without embeddings), N2 (with). Default: M if there."
+        "--scale",
+        metavar="M|N1|N2",
+        help="Size unit: M (FLOPs a token), N1 (without embeddings), N2 (with). Default: M if there.",
     ),
 ]
 Columns = Annotated[
@@ -197,4 +204,6 @@ Where = Annotated[
     list[str] | None, typer.Option("--where", metavar="COLUMN=VALUE", help="Keep only such rows; repeatable.")
 ]
 Group = Annotated[str | None, typer.Option("--group", metavar="NAME", help="The group (corpus) to fit.")]
-MetricOption = Annotated[Metric | None, typer.Option("--metric", help="Default: bpb where the table has it.")]
+MetricOption = Annotated[
+    Metric | None, typer.Option("--metric", metavar="loss|bpb", help="Default: bpb where the table has it.")
+]

@@ -71,8 +71,8 @@ def corpus_stats(common: Common) -> Any:
 
 def corpus_sample(
     common: Common,
-    n: Annotated[int, typer.Option("--n", min=1, help="How many documents.")] = 5,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    n: Annotated[int, typer.Option("--n", metavar="N", min=1, help="How many documents.")] = 5,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of everything drawn at random.")] = 0,
 ) -> Any:
     """Some documents, drawn by seed."""
     from forescale.project import texts

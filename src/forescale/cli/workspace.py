@@ -45,7 +45,7 @@ def demo(
     sft: Annotated[
         Path | None, typer.Option("--sft", metavar="FILE", help="Chat examples, JSONL with `messages`.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of everything drawn at random.")] = 0,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The demo's workspace.")] = Path("demo"),
 ) -> Any:
     """Text to a sealed forecast, the run that tests it, a small chat model and a report."""
