@@ -47,6 +47,7 @@ def test_pairs_of_other_tools(tmp_path: Path) -> None:
         ('{"messages": [{"role": "user", "content": 3}]}', "known role"),
         ('{"messages": [{"role": "user", "content": "x"}]}', "without an answer"),
         ('{"messages": [{"role": "assistant", "content": " "}]}', "without an answer"),
+        ('{"messages": [{"role": "user", "content": "\\ud800"}]}', "lone surrogate"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: str, words: str) -> None:

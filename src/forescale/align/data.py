@@ -193,13 +193,29 @@ def _messages(value: object, path: Path, line: int, key: str) -> tuple[Message, 
                 line=line,
                 key=key,
             )
-        messages.append(Message(role, content))
+        messages.append(Message(role, _utf8(content, path, line, key)))
     return tuple(messages)
+
+
+def _utf8(text: str, path: Path, line: int, key: str) -> str:
+    """`text`, unless it holds half a surrogate pair, which JSON can spell and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            "a text with a lone surrogate (\\ud800 to \\udfff)",
+            why="it is no valid Unicode and cannot be written as UTF-8",
+            remedy="mend the program that wrote the file, or remove the line",
+            file=path,
+            line=line,
+            key=key,
+        ) from None
+    return text
 
 
 def _answer(value: object, path: Path, line: int, key: str) -> str:
     if isinstance(value, str):
-        return value
+        return _utf8(value, path, line, key)
     messages = _messages(value, path, line, key)
     if len(messages) != 1 or messages[0].role != "assistant":
         raise InputError(

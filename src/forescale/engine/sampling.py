@@ -39,11 +39,15 @@ def choose(logits_BV: Tensor, uniforms_B: Tensor, *, temperature: float, top_p: 
     """
     if temperature <= 0:
         return logits_BV.argmax(-1)
-    p_BV, id_BV = torch.softmax(logits_BV.double() / temperature, -1).sort(stable=True, dim=-1, descending=True)
-    before_BV = p_BV.cumsum(-1) - p_BV
-    p_BV = torch.where(before_BV < top_p, p_BV, 0.0)
+    p_BV = torch.softmax(logits_BV.double() / temperature, -1)
+    if top_p < 1:
+        sorted_BV, id_BV = p_BV.sort(stable=True, dim=-1, descending=True)
+        dropped_BV = torch.empty_like(id_BV, dtype=torch.bool)
+        dropped_BV.scatter_(-1, id_BV, sorted_BV.cumsum(-1) - sorted_BV >= top_p)
+        p_BV = p_BV.masked_fill(dropped_BV, 0.0)
+    # In the order of ids, not of probability: two nearly equal ones that change places by rounding change nothing.
     sums_BV = p_BV.cumsum(-1)
-    # The number drawn is scaled by what was kept: strictly below the last sum, so the rank is always a kept one.
-    rank_B1 = (sums_BV <= uniforms_B[:, None] * sums_BV[:, -1:]).sum(-1, keepdim=True)
-    kept_B1 = (p_BV > 0).sum(-1, keepdim=True)
-    return id_BV.gather(-1, torch.minimum(rank_B1, kept_B1 - 1)).squeeze(-1)
+    chosen_B = (sums_BV <= uniforms_B[:, None] * sums_BV[:, -1:]).sum(-1)
+    # A number just below 1 may be rounded up to the whole sum: then the last id that was kept is meant.
+    last_B = logits_BV.shape[-1] - 1 - (p_BV.flip(-1) > 0).int().argmax(-1)
+    return torch.minimum(chosen_B, last_B)
