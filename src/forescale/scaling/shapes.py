@@ -93,7 +93,8 @@ def nearest(size: float, rules: ShapeRules, *, scale: Scale = "M") -> ModelShape
     """The buildable shape whose size is nearest to `size` (ratio), at a sensible ratio of width to depth.
 
     A few percent of size are worth less than a well-proportioned shape, but more than a perfect one: the penalty of
-    an aspect 1.5x off equals 4% of size.
+    an aspect 1.5x off equals 4% of size. In shallow models a layer more or less is another kind of model (one layer
+    copies nothing, two and three do), and a ladder that mixes them does not lie on one curve: there it equals 50%.
     """
     best, best_price = None, math.inf
     hint = size if scale == "M" else 6.0 * size
@@ -102,7 +103,7 @@ def nearest(size: float, rules: ShapeRules, *, scale: Scale = "M") -> ModelShape
             shape = rules.build(d_model, n_layer, hint)
             off = abs(math.log(size_of(shape, scale) / size))
             lean = math.log(d_model / n_layer / aspect(d_model)) / math.log(1.5)
-            price = off + 0.04 * lean**2
+            price = off + (0.04 if n_layer >= 8 else 0.5) * lean**2
             if price < best_price:
                 best, best_price = shape, price
     if best is None:
@@ -122,7 +123,7 @@ def _widths(rules: ShapeRules) -> list[int]:
     unit = rules.head_dim
     counts = [*range(1, 17), *range(18, 65, 2), *range(72, 257, 8)]
     # below one head's width a single narrow head; some widths between the first few heads
-    between = [w for w in (8, 16, 24, 32, 40, 48, 64, 96) if w < unit or (unit <= 16 and w < 48)]
+    between = [w for w in range(8, 129, 8) if w < unit or unit <= 16]
     return sorted({*between, *(unit * c for c in counts)})
 
 
@@ -131,7 +132,8 @@ def _depths(size: float, d_model: int, rules: ShapeRules, scale: Scale, hint: fl
         return [rules.n_layer]
     one, two = (size_of(rules.build(d_model, n, hint), scale) for n in (1, 2))
     exact = 1 + (size - one) / (two - one)
-    return sorted({max(1, math.floor(exact)), max(1, math.ceil(exact))})
+    # two layers at least: one alone learns no copying, and lies on another curve
+    return sorted({max(2, math.floor(exact)), max(2, math.ceil(exact))})
 
 
 @dataclass(frozen=True)
