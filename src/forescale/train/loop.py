@@ -74,7 +74,7 @@ class _Run:
         self.summary = self.feed.summary
         self.fingerprint = fingerprint(spec, self.summary)
         if ranks.leads:
-            write_spec(spec, self.fingerprint, self.summary)
+            write_spec(spec, self.fingerprint)
         self.bf16 = uses_bf16(spec, ranks.device)
         self.model = Transformer(spec.shape, spec.init_std)
         initialise(self.model, spec.seed)

@@ -28,11 +28,13 @@ def fingerprint(spec: RunSpec, tokens: TokensSummary) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_spec(spec: RunSpec, digest: str, tokens: TokensSummary) -> None:
+def write_spec(spec: RunSpec, digest: str) -> None:
     """Leave the spec in the run's folder; a folder that holds another run is refused."""
     path = Path(spec.out_dir) / "spec.json"
-    if path.exists() and fingerprint(RunSpec.read(path), tokens) != digest:
+    mark = path.with_name(".fingerprint")
+    if mark.exists() and mark.read_text() != digest:
         raise another_run(path.parent, path)
+    write_atomic(mark, digest.encode())
     spec.write(path)
 
 
