@@ -1,0 +1,159 @@
+"""Learning-rate and batch laws: the paper's grids, Step Law's cells, tiny noisy ladders, what cannot be fitted."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from forescale.base.runtime import test_data as data_folder
+from forescale.scaling.hyper import fit_hyper
+from forescale.scaling.hyper_model import Variables, fit_model
+from forescale.scaling.response import cells_of, near_optimal, smooth
+from forescale.scaling.table import RunTable, read_runs
+
+LN2 = math.log(2)
+
+
+def public(name: str, **options: Any) -> RunTable:
+    folder = data_folder()
+    if folder is None or not (folder / "scaling" / name).exists():
+        pytest.skip(f"{name} is not here: set FORESCALE_TEST_DATA")
+    return read_runs(folder / "scaling" / name, **options)
+
+
+def paper_grids() -> RunTable:
+    columns = ["lr=2**log2_lr", "batch_tokens=2**log2_batch_tokens", "flops=compute_flops"]
+    return public("deepseek_fig2_grid.csv", columns=columns)
+
+
+def ladder(seed: int, noise: float, **changes: Any) -> list[dict[str, Any]]:
+    """Four tiny budgets, a cross of rates and batches around a centre that is 30% off, two seeds; truth C^-.125."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for flops in (1.25e11, 2.5e11, 5e11, 1e12):
+        size = 0.22 * flops**0.5243
+        rate, batch = 0.28 * flops**-0.125, 0.22 * flops**0.3271
+        for at_rate, at_batch, run_seed in ((1, 1, 0), (1, 1, 1), (0.5, 1, 0), (2, 1, 0), (1, 0.5, 0), (1, 2, 0)):
+            u, v = math.log(at_rate / 1.3), math.log(at_batch)
+            spread = noise * 0.015 * (flops / 1e11) ** -0.3
+            loss = 3.0 * (flops / 1e11) ** -0.09
+            loss *= math.exp(0.02 * u * u + 0.015 * v * v - 0.012 * u * v + spread * rng.standard_normal())
+            row = {
+                "flops_per_token": size, "tokens": flops / size, "lr": rate * at_rate, "seed": run_seed,
+                "batch_tokens": batch * at_batch, "loss": loss,
+            }  # fmt: skip
+            rows.append(row | changes)
+    return rows
+
+
+def test_the_papers_near_optimal_cells() -> None:
+    small, large = cells_of(paper_grids())
+    assert near_optimal(np.exp(small.l)).sum() == 5
+    inside = near_optimal(np.exp(large.l))
+    assert inside.sum() == 20
+    assert large.y[inside].mean() / LN2 == pytest.approx(20.03, abs=0.01)
+    assert large.x[inside].mean() / LN2 == pytest.approx(-9.70, abs=0.01)
+
+
+def test_the_papers_grids_give_its_equation_1() -> None:
+    rate, batch, _ = fit_hyper(paper_grids())
+    assert rate is not None
+    assert batch is not None
+    tokens, size = 1e20 / 2.94e9, 2.94e9
+    given = {"flops": 1e20, "size": size, "tokens": tokens}
+    assert batch.value(**given) == pytest.approx(0.2920 * 1e20**0.3271, rel=0.15)
+    assert rate.value(**given, batch_tokens=batch.value(**given)) == pytest.approx(0.3118 * 1e20**-0.125, rel=0.15)
+
+
+def test_larger_cells_of_step_law_are_forecast() -> None:
+    table = public(
+        "steplaw_dense_small.csv", scale="N1", columns=["loss=smooth_loss", "params_non_embedding=params"]
+    )  # fmt: skip
+    cells = cells_of(table)
+    assert len(cells) == 11
+    train, test = cells[:4], cells[4:]
+    fitted = fit_model(train, np.full(4, 0.0025), Variables(("size", "tokens")), Variables(("tokens",)))
+    excess = []
+    for cell, x, y in zip(test, *fitted.optimum(test), strict=True):
+        surface = smooth(cell, 0.0025)
+        assert surface is not None
+        excess.append(surface.excess(float(x), float(y)))
+    assert np.mean(excess) <= 0.0008
+    assert max(excess) <= 0.0015
+
+
+@pytest.mark.parametrize(("noise", "tolerance"), [(0.05, 0.10), (0.3, 0.35), (1.0, 0.7)])
+def test_a_tiny_noisy_ladder_keeps_a_sane_slope(noise: float, tolerance: float) -> None:
+    covered = 0
+    for seed in range(3):
+        rate, batch, warnings = fit_hyper(read_runs(ladder(seed, noise)))
+        assert rate is not None
+        assert batch is not None
+        assert warnings == []
+        low, high = rate.intervals["flops"]
+        covered += low < -0.125 < high
+        assert abs(rate.exponents["flops"] + 0.125) < 0.1
+        assert rate.value(flops=1e13) == pytest.approx(0.28 * 1.3 * 1e13**-0.125, rel=tolerance)
+    assert covered >= 2
+
+
+def test_less_noise_narrows_the_intervals() -> None:
+    widths = []
+    for noise in (0.1, 0.5):
+        rate, _, _ = fit_hyper(read_runs(ladder(1, noise)))
+        assert rate is not None
+        low, high = rate.intervals["flops"]
+        widths.append(high - low)
+    assert widths[0] < widths[1]
+
+
+def test_units_and_order_do_not_matter() -> None:
+    rows = ladder(3, 0.3)
+    rate, _, _ = fit_hyper(read_runs(rows))
+    again, _, _ = fit_hyper(read_runs([row | {"loss": 2 * row["loss"]} for row in reversed(rows)]))
+    assert rate is not None
+    assert again is not None
+    assert again.exponents["flops"] == pytest.approx(rate.exponents["flops"], abs=1e-3)
+    assert again.coefficient == pytest.approx(rate.coefficient, rel=0.03)
+
+
+def test_what_is_missing_is_said() -> None:
+    rows = ladder(0, 0.1)
+    one_rate = [row for row in rows if row["lr"] == rows[0]["lr"] or row["flops_per_token"] > 3e5]
+    assert one_rate
+    rate, batch, warnings = fit_hyper(read_runs([{k: v for k, v in r.items() if k != "lr"} for r in rows]))
+    assert (rate, batch) == (None, None)
+    assert any("no learning rate column" in w for w in warnings)
+    fixed = [
+        r for r in rows if r["batch_tokens"] == pytest.approx(0.22 * (r["flops_per_token"] * r["tokens"]) ** 0.3271)
+    ]
+    rate, batch, warnings = fit_hyper(read_runs(fixed))
+    assert rate is not None
+    assert batch is None
+    assert any("no batch law" in w for w in warnings)
+    largest = max(r["tokens"] for r in rows)
+    rate, _, warnings = fit_hyper(read_runs([r for r in rows if r["tokens"] == largest]))
+    assert rate is None
+    assert any("one compute only" in w for w in warnings)
+
+
+def test_an_optimum_at_the_edge_is_flagged() -> None:
+    rows = [r for r in ladder(0, 0.02) if True]
+    low_half = []
+    for row in rows:
+        centre = 0.28 * (row["flops_per_token"] * row["tokens"]) ** -0.125
+        low_half.append(
+            row | {"lr": row["lr"] / 4, "loss": row["loss"] * math.exp(0.04 * math.log(4 * centre / row["lr"]))}
+        )
+    _, _, warnings = fit_hyper(read_runs(low_half))
+    assert any("beyond the highest tried" in w and "learning rate" in w for w in warnings)
+
+
+def test_weight_decay_timescale_is_kept() -> None:
+    rate, _, _ = fit_hyper(read_runs(ladder(0, 0.1, weight_decay=0.1, schedule="multi_step")))
+    assert rate is not None
+    assert rate.conditional_on["schedule"] == "multi_step"
+    assert 0 < rate.conditional_on["decay_timescale"] < 10
