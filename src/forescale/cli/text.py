@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from forescale.cli.options import Common, ExecutorKind, ExecutorOption, RayAddress, fraction
+from forescale.cli.options import Common, ExecutorKind, ExecutorOption, RayAddress, number
 from forescale.cli.verb import verb
 
 PANEL = "Text"
@@ -47,7 +47,7 @@ def dedup(
         Path | None, typer.Option("--index", metavar="DIR", help="Signatures of earlier dumps, read and added to.")
     ] = None,
     threshold: Annotated[
-        float, typer.Option("--threshold", parser=fraction, metavar="SHARE", help="Exact Jaccard similarity.")
+        float, typer.Option("--threshold", parser=number, metavar="SHARE", help="Exact Jaccard similarity, at most 1.")
     ] = 0.8,
     level: Annotated[str, typer.Option("--level", metavar="LEVELS", help="document, line, or both.")] = "document",
     executor: ExecutorOption = ExecutorKind.local,
