@@ -7,7 +7,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "train"))
 
-from tiny_runs import write_tokens  # noqa: E402
+from tiny_runs import write_tokens
 
 
 @pytest.fixture
