@@ -15,7 +15,7 @@ from forescale.report.ticks import extent, labels, ticks
 Payload = dict[str, Any]
 """A plotly figure as plain JSON: data and layout."""
 _SYMBOLS = {"dot": "circle", "ring": "circle-open", "star": "star", "diamond": "diamond", "small": "circle"}
-_SIZES = {"dot": 9, "ring": 15, "star": 17, "diamond": 13, "small": 6}
+_SIZES = {"dot": 9, "ring": 15, "star": 14, "diamond": 11, "small": 6}
 _HEAT = [[place / 4, f"@heat{place}"] for place in range(5)]
 
 
@@ -96,7 +96,11 @@ def _traces(one: Series, of: int) -> list[Payload]:
             return [_shaded(one)]
         case Line():
             colour = token(one.role, of)
-            line = {"color": colour, "width": 2, "dash": "dash" if one.dash else "solid"}
+            line = {
+                "color": colour,
+                "width": 1 if one.role == "muted" else 2.2,
+                "dash": "dash" if one.dash else "solid",
+            }
             return [
                 {"type": "scatter", "mode": "lines", "x": _finite(one.x), "y": _finite(one.y), "line": line}
                 | _common(one.label, one.hover)
@@ -142,11 +146,15 @@ def _shaded(one: Shaded) -> Payload:
     marker = {
         "size": 15, "color": _finite(one.value), "colorscale": _HEAT, "cmin": 0, "cmax": top,
         "line": {"width": 1, "color": "@muted"},
-        "colorbar": {"title": {"text": one.unit, "side": "right"}, "thickness": 10, "outlinewidth": 0,
-                     "tickfont": {"color": "@muted"}},
+        "colorbar": _colour_bar(one.unit),
     }  # fmt: skip
     trace: Payload = {"type": "scatter", "mode": "markers", "x": _finite(one.x), "y": _finite(one.y), "marker": marker}
     return trace | _common(one.label, one.hover, one.runs) | {"showlegend": False}
+
+
+def _colour_bar(unit: str) -> Payload:
+    title = {"text": unit, "side": "right", "font": {"size": 12, "color": "@muted"}}
+    return {"title": title, "thickness": 10, "outlinewidth": 0, "tickfont": {"color": "@muted"}}
 
 
 def _grid(one: Grid) -> Payload:
@@ -155,8 +163,7 @@ def _grid(one: Grid) -> Payload:
         "text": [_words(row) for row in one.printed], "texttemplate": "%{text}", "textfont": {"size": 10},
         "colorscale": _HEAT, "zmin": 0, "xgap": 2, "ygap": 2, "name": _words((one.label,))[0], "hoverinfo": "text",
         "hovertext": [_words(row) for row in (one.hover or one.printed)],
-        "colorbar": {"title": {"text": one.unit, "side": "right"}, "thickness": 10, "outlinewidth": 0,
-                     "tickfont": {"color": "@muted"}},
+        "colorbar": _colour_bar(one.unit),
     } | ({"zmax": one.cap} if one.cap is not None else {})  # fmt: skip
 
 
@@ -185,11 +192,11 @@ def _layout(figure: Figure) -> Payload:
         {
             "text": _words((r.text,))[0], "showarrow": False, "font": {"size": 11, "color": "@muted"},
             **({"xref": "x", "x": _place(figure, "x", r.at), "yref": "paper", "y": 1, "yanchor": "top",
-                "xanchor": "left"} if r.upright
+                "xanchor": "left", "yshift": -14 * n} if r.upright
                else {"yref": "y", "y": _place(figure, "y", r.at), "xref": "paper", "x": 1, "xanchor": "right",
                      "yanchor": "bottom"}),
         }
-        for r in figure.rules if r.text
+        for n, r in enumerate(figure.rules) if r.text
     ]  # fmt: skip
     notes = [
         {
@@ -205,6 +212,7 @@ def _layout(figure: Figure) -> Payload:
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
         "hoverlabel": {"bgcolor": "@paper", "bordercolor": "@muted", "font": {"color": "@ink", "size": 12},
                        "align": "left"},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "@muted", "activecolor": "@main"},
         "xaxis": _axis(figure, "x"), "yaxis": _axis(figure, "y"), "shapes": rules, "annotations": notes + named,
     }  # fmt: skip
 
@@ -221,6 +229,10 @@ def _axis(figure: Figure, side: str) -> Payload:
         "automargin": True, "gridcolor": "@line", "zeroline": False, "linecolor": "@line",
         "tickfont": {"color": "@muted"},
     }  # fmt: skip
+    if axis.names and not any(isinstance(one, Bars) for one in figure.series):
+        last = len(axis.names) - 1
+        names = {"tickmode": "array", "tickvals": list(range(last + 1)), "ticktext": _words(axis.names)}
+        return shown | names | {"range": [-0.5, last + 0.5], "showgrid": False, "tickfont": {"color": "@ink"}}
     if axis.names or any(isinstance(one, Grid) for one in figure.series):
         shown |= {"type": "category", "showgrid": False, "tickfont": {"color": "@ink"}}
         if axis.names and side == "y":

@@ -7,7 +7,6 @@ from typing import Any
 
 from forescale.base.records.forecast import Forecast
 from forescale.base.records.laws import Laws, PowerLaw
-from forescale.base.records.plan import Plan
 from forescale.base.records.report import ReportData
 from forescale.report.figure import Figure, number, percent, thousands
 from forescale.report.hyper_figures import batch, learning_rate, responses
@@ -48,14 +47,14 @@ def ladder(data: ReportData, runs: Sequence[Run]) -> Section | None:
     finished = sum(str(row.get("status") or "finished") == "finished" for row in data.runs)
     return Section(
         "ladder", "The ladder of small runs",
-        "Small models, trained in many settings, each a few thousandths of the big run's cost. What they share is what "
-        "the laws below are made of.",
+        "Small models, trained in many settings. What changes smoothly from one to the next is what the laws below are "
+        "made of.",
         only(
             Fact("Runs", f"{finished}", f"of {len(data.runs)} in the table; the others are named with their status."),
             Fact("Budgets", f"{len(rungs)}", "Rungs: levels of compute, each tried with several sizes.")
             if rungs else None,
-            Fact("Largest run", f"{number(max(r.flops for r in runs), 3)} FLOPs",
-                 "C = M × D of the costliest ladder run: extrapolation is counted from here.") if runs else None,
+            Fact("Largest run", number(max(r.flops for r in runs), 3), unit="FLOPs",
+                 meaning="C = M × D of the costliest ladder run.") if runs else None,
             Fact("Time", duration(spent), "Summed over runs; several ran at once.") if spent else None,
         ),
         drawn(*responses(laws, runs), ladder_curves(logs)),
@@ -108,8 +107,8 @@ def laws(data: ReportData, runs: Sequence[Run]) -> Section | None:
             Fact("Regime", found.regime, REGIMES[found.regime], "bad" if found.regime == "pre-scaling" else ""),
             Fact("Runs used", f"{found.runs.used}",
                  f"{len(found.runs.left_out)} left out, each with its reason below."),
-            Fact("Smallest rung used", f"{number(found.smallest_rung, 3)} FLOPs",
-                 "Below it the runs are not on the curve.") if found.smallest_rung else None,
+            Fact("Smallest rung used", number(found.smallest_rung, 3), unit="FLOPs",
+                 meaning="Below it the runs are not on the curve.") if found.smallest_rung else None,
             Fact("Self-check error", percent(check.median_error),
                  f"Median error on {check.n} runs above {number(check.held_out_above, 3)} FLOPs that were hidden from "
                  f"the fit; {percent(check.coverage, 0)} of them fell inside their interval.") if check else None,
@@ -167,7 +166,7 @@ def equations(found: Laws) -> tuple[Equation, ...]:
                             f"{number(s.E)} is what no compute removes."))  # fmt: skip
     if found.compute is not None:
         c = found.compute
-        out.append(Equation("Frontier", f"L = {number(c.E)} + {number(c.k)} C^−{c.alpha:.4g}",
+        out.append(Equation("Frontier", f"L = {number(c.E)} + {number(c.k)} C^-{c.alpha:.4g}",
                             f"L = {_tex(c.E)} + {_tex(c.k)}\\,C^{{-{c.alpha:.4g}}}", _intervals(c.intervals),
                             "Loss of the best split of each budget."))  # fmt: skip
     if found.allocation is not None:
@@ -211,6 +210,10 @@ def _intervals(intervals: Mapping[str, tuple[float, float]]) -> str:
 # --- plan and forecast ---
 
 
+def _epochs(times: float) -> str:
+    return "no token is seen twice" if times <= 1.0 else f"each unique token is seen {times:.3g} times"
+
+
 def plan(data: ReportData) -> Section | None:
     """What was decided for the big run, and what the laws alone would say."""
     p = data.plan
@@ -236,11 +239,11 @@ def plan(data: ReportData) -> Section | None:
         "plan", "The plan",
         "Shape, tokens, batch and learning rate of the big run, chosen by the laws within what the recipe fixes.",
         only(
-            Fact("Compute", f"{number(p.flops, 3)} FLOPs",
-                 f"M × D of the rounded plan; {number(p.flops_asked, 3)} asked."),
+            Fact("Compute", number(p.flops, 3), unit="FLOPs",
+                 meaning=f"M × D of the rounded plan; {number(p.flops_asked, 3)} asked."),
             Fact("Parameters", thousands(m.params), f"{thousands(m.params_non_embedding)} without embeddings."),
             Fact("Tokens", thousands(p.tokens),
-                 f"{thousands(p.steps)} steps; unique tokens seen {p.epochs:.3g} times."),
+                 f"{thousands(p.steps)} steps; {_epochs(p.epochs)}."),
             Fact("Device hours", number(hours, 3), f"On {p.device}." if p.device else "") if hours else None,
         ),
         tables=(fixed, shape), warnings=tuple(p.warnings), source=file_link("plan.json", data.paths.get("plan")),
@@ -275,9 +278,3 @@ def _said(x: Any) -> str:
     if isinstance(x, bool) or not isinstance(x, int | float):
         return "–" if x is None else str(x)
     return number(float(x))
-
-
-def plan_words(p: Plan) -> str:
-    """The plan in one line."""
-    m = p.model
-    return f"{m.n_layer} layers × {m.d_model}, {thousands(m.params)} parameters, {thousands(p.tokens)} tokens"

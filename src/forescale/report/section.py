@@ -31,6 +31,7 @@ class Fact:
     meaning: str = ""
     tone: str = ""
     """good, bad or empty."""
+    unit: str = ""
     link: Link | None = None
 
 

@@ -14,7 +14,7 @@ from forescale.report.interactive import n_ordered
 from forescale.report.ticks import extent, labels, ticks
 
 _MARKS = {"dot": "o", "ring": "o", "star": "*", "diamond": "D", "small": "o"}
-_AREA = {"dot": 30.0, "ring": 95.0, "star": 190.0, "diamond": 60.0, "small": 14.0}
+_AREA = {"dot": 30.0, "ring": 95.0, "star": 120.0, "diamond": 42.0, "small": 14.0}
 _STYLE = {
     "font.family": "sans-serif", "font.size": 9.0, "axes.linewidth": 0.7, "axes.spines.top": False,
     "axes.spines.right": False, "svg.hashsalt": "forescale", "legend.frameon": False, "legend.fontsize": 8.0,
@@ -70,7 +70,9 @@ def _draw(figure: Figure, axes: Any) -> None:
         axes.annotate(_plain(note.text), (note.x, note.y), xytext=(0, -12 if note.below else 9), ha="center",
                       textcoords="offset points", fontsize=8, color=resolve("@ink"))  # fmt: skip
     named = [one for one in figure.series if one.label and not isinstance(one, Grid | Shaded | Bars)]
-    if figure.legend and named:
+    if figure.legend and named and any(isinstance(one, Shaded) for one in figure.series):
+        axes.figure.legend(loc="outside lower center", ncols=3)  # marks fill the whole plot: no room inside
+    elif figure.legend and named:
         axes.legend(loc="best", ncols=2 if len(named) > 5 else 1)
 
 
@@ -82,7 +84,10 @@ def _dress(figure: Figure, axes: Any, side: str) -> None:
     target.set_tick_params(colors=resolve("@muted"), length=2.5)
     if axis.names or any(isinstance(one, Grid) for one in figure.series):
         target.grid(False)
-        if axis.names and side == "y":
+        if axis.names and not any(isinstance(one, Bars) for one in figure.series):
+            target.set_ticks(range(len(axis.names)), labels=[_plain(name) for name in axis.names])
+            (axes.set_xlim if side == "x" else axes.set_ylim)(-0.5, len(axis.names) - 0.5)
+        elif axis.names and side == "y":
             target.set_inverted(True)
         return
     low, high = extent(figure, side)
@@ -99,7 +104,8 @@ def _series(one: Series, axes: Any, of: int) -> None:
         case Points():
             _points(one, axes, resolve(token(one.role, of)))
         case Line():
-            axes.plot(one.x, one.y, color=resolve(token(one.role, of)), linewidth=1.6, label=_plain(one.label) or None,
+            axes.plot(one.x, one.y, color=resolve(token(one.role, of)), linewidth=0.6 if one.role == "muted" else 1.6,
+                      label=_plain(one.label) or None,
                       linestyle="--" if one.dash else "-")  # fmt: skip
         case Band():
             axes.fill_between(one.x, one.low, one.high, color=resolve(token(one.role, of)), alpha=0.16, linewidth=0,

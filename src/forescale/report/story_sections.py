@@ -11,7 +11,7 @@ from forescale.report import story_figures as draw
 from forescale.report.figure import number, percent, thousands
 from forescale.report.law_sections import REGIMES
 from forescale.report.laws_figures import UNITS, outcome_of
-from forescale.report.section import Cell, Exchange, Fact, Link, Section, anchor, drawn, file_link, only, span, table
+from forescale.report.section import Cell, Exchange, Fact, Link, Section, drawn, file_link, only, span, table
 
 STAGES = {"pretrained": "Pretrained", "pretrain": "Pretrained", "sft": "After SFT", "dpo": "After DPO"}
 _MOST_SOURCES = 15
@@ -62,22 +62,27 @@ def headline(data: ReportData) -> Headline | None:
         words,
         "" if inside is None else ("good" if inside else "bad"),
         only(
-            Fact("Forecast", number(found.loss), f"{unit}, expected before the run began.",
+            Fact("Forecast", number(found.loss), "Expected before the run began.", unit=unit,
                  link=Link("what it rests on", "#forecast")),
             Fact(f"{level} interval", span(interval, "{} – {}"), "Where one new run should end, nine times in ten."
                  if level == "90%" else "Where one new run should end.") if interval else None,
-            Fact("Outcome", number(actual), f"{unit} on the validation split, measured at the end.",
-                 link=Link(run, f"#{anchor(run)}") if data.target else None) if actual is not None else None,
+            Fact("Outcome", number(actual), "On the validation split, measured at the end.", unit=unit,
+                 link=Link(run, "#training") if data.target else None) if actual is not None else None,
             Fact("Error", percent(error, sign=True), "forecast / outcome − 1: above zero, the run did better than "
                  "forecast.", "" if inside is None else ("good" if inside else "bad")) if error is not None else None,
             Fact("Extrapolation", f"{beyond:.3g}×", "The run's compute over that of the largest run the laws "
                  "saw.") if beyond else None,
             Fact("Regime", found.regime, REGIMES[found.regime], "bad" if found.regime == "pre-scaling" else ""),
-            Fact("Sealed", sealed.sealed_at, f"Ledger digest {sealed.digest[:16]}…: written before step 0.",
+            Fact("Sealed", _moment(sealed.sealed_at), f"Ledger digest {sealed.digest[:16]}…: written before step 0.",
                  link=Link("ledger", "#ledger")) if sealed else None,
         ),
         _gauge(found.loss, interval, actual) if interval else None,
     )  # fmt: skip
+
+
+def _moment(stamp: str) -> str:
+    """`2030-01-02T03:04:05Z` as people write it."""
+    return f"{stamp[:10]} {stamp[11:16]} UTC" if stamp[10:11] == "T" else stamp
 
 
 def _gauge(loss: float, interval: tuple[float, float], actual: float | None) -> Gauge:
@@ -115,12 +120,12 @@ def corpus(data: ReportData) -> Section | None:
         (
             Fact("Documents", thousands(c.documents),
                  f"{thousands(c.read_documents)} were read from {thousands(c.files)} files."),
-            Fact("Text", f"{thousands(c.bytes)} bytes", f"{thousands(c.read_bytes)} were read."),
+            Fact("Text", thousands(c.bytes), f"{thousands(c.read_bytes)} were read.", unit="bytes"),
             Fact("Removed", percent(removed / c.read_documents if c.read_documents else 0.0, 1),
                  f"{thousands(removed)} documents: duplicates, near duplicates and poor text."),
-            Fact("Validation", f"{thousands(c.validation.bytes)} bytes",
-                 f"{thousands(c.validation.documents)} documents, split by whole {c.split_by}, so that near duplicates "
-                 "stay on one side."),
+            Fact("Validation", thousands(c.validation.bytes), unit="bytes",
+                 meaning=f"{thousands(c.validation.documents)} documents, split by whole {c.split_by}, so that near "
+                 "duplicates stay on one side."),
             Fact("Contact", percent(c.contact.rate, 1),
                  f"of the validation text's {c.contact.n}-word sequences also occur in training: the lower, the less "
                  "the validation loss flatters."),
@@ -144,9 +149,10 @@ def tokenizer(data: ReportData) -> Section | None:
             Fact("Training tokens", thousands(t.train.tokens), "What there is to learn from, each once."),
             Fact("Validation tokens", thousands(t.validation.tokens),
                  f"The same ones for every run: {t.validation_id}."),
-            Fact("Unigram entropy", f"{number(t.unigram_bpb)} bits per byte", "What a table of token counts reaches."),
-            Fact("Bigram entropy", f"{number(t.bigram_bpb)} bits per byte",
-                 "What a table of pairs reaches: a model above it has not begun to scale."),
+            Fact("Unigram entropy", number(t.unigram_bpb), unit="bits per byte",
+                 meaning="What a table of token counts reaches."),
+            Fact("Bigram entropy", number(t.bigram_bpb),
+                 "What a table of pairs reaches: a model above it has not begun to scale.", unit="bits per byte"),
         ),
         source=file_link("tokens folder", data.paths.get("tokens")),
     )  # fmt: skip
@@ -163,13 +169,14 @@ def training(data: ReportData) -> Section | None:
     if run is not None:
         loss = run.validation
         facts = only(
-            Fact("Compute", f"{number(run.flops, 3)} FLOPs", "Tokens × M of the steps really taken."),
+            Fact("Compute", number(run.flops, 3), "Tokens × M of the steps really taken.", unit="FLOPs"),
             Fact("Tokens", thousands(run.tokens), f"{thousands(run.steps)} steps of {thousands(run.batch_tokens)}."),
-            Fact("Speed", f"{thousands(run.tokens_per_second)} tokens/s", f"{run.precision}. {run.hardware}".strip())
+            Fact("Speed", thousands(run.tokens_per_second), unit="tokens a second",
+                 meaning=f"{run.precision}. {run.hardware}".strip())
             if run.tokens_per_second else None,
             Fact("Time", duration_of(run.seconds), f"Seed {run.seed}; {run.status}.") if run.seconds else None,
-            Fact("Validation loss", f"{number(loss.bits_per_byte)} bits per byte",
-                 f"{number(loss.nats_per_token)} nats per token over {thousands(loss.tokens)} tokens.")
+            Fact("Validation loss", number(loss.bits_per_byte), unit="bits per byte",
+                 meaning=f"{number(loss.nats_per_token)} nats per token over {thousands(loss.tokens)} tokens.")
             if loss else None,
         )  # fmt: skip
     shown = drawn(draw.training(log, data.the_forecast, run), draw.rate(log), draw.speed(log)) if log else ()
@@ -228,6 +235,8 @@ def _tuned(r: AlignRecord) -> tuple[Cell, ...]:
         return number(loss.bits_per_byte) if loss else "–"
 
     preferred = percent(r.accuracy_after, 0)
+    if r.status == "skipped":
+        return (r.kind.upper(), r.status, *["–"] * 7)
     return (
         r.kind.upper(), r.status, thousands(r.examples), thousands(r.steps), number(r.learning_rate, 3),
         bits(r.heldout_before), bits(r.heldout_after), preferred, draw.duration(r.seconds),
@@ -268,7 +277,7 @@ def samples(data: ReportData) -> Section | None:
         remark = {True: "", False: "cut off: it did not end", None: ""}[one.ended]
         by_prompt.setdefault(one.prompt, []).append((STAGES.get(one.stage, one.stage), one.answer, remark))
     return Section(
-        "samples", "Samples", "Word for word, not chosen. A model of this size has the form of the language, not the "
+        "samples", "Samples", "Word for word. A model this small has the form of the language, not the "
         "facts: it names things that do not exist.",
         exchanges=tuple(Exchange(prompt, tuple(answers)) for prompt, answers in by_prompt.items()),
     )  # fmt: skip
@@ -281,8 +290,9 @@ def ledger(data: ReportData) -> Section | None:
         return None
     rows: list[tuple[Cell, ...]] = [
         (
-            e.plan, e.kind if e.counts else f"{e.kind}, does not count", e.sealed_at, number(e.target_flops, 3),
-            number(e.predicted), span(e.interval), number(e.outcome), percent(e.error, sign=True),
+            e.plan, e.kind if e.counts else f"{e.kind}, does not count", _moment(e.sealed_at),
+            number(e.target_flops, 3), number(e.predicted), span(e.interval), number(e.outcome),
+            percent(e.error, sign=True),
             {True: "inside", False: "outside", None: "–"}[e.inside], e.digest[:12],
         )
         for e in view.entries

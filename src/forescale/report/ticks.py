@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from forescale.report.figure import Axis, Band, Bars, Figure, Grid, Points, Series
+from forescale.report.figure import Axis, Band, Bars, Figure, Grid, Points, Series, thousands
 
 
 def extent(figure: Figure, side: str) -> tuple[float, float]:
@@ -23,7 +23,8 @@ def extent(figure: Figure, side: str) -> tuple[float, float]:
         return low / 10**margin, high * 10**margin
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     if any(isinstance(one, Bars) for one in figure.series):
-        return min(low, 0.0), high + 2.5 * margin
+        room = 5.5 if any(isinstance(one, Bars) and one.across for one in figure.series) else 2.5
+        return min(low, 0.0), high + room * margin  # the printed value stands beyond the bar's end
     return low - margin, high + margin
 
 
@@ -85,6 +86,8 @@ def labels(axis: Axis, marks: Sequence[float], power: str) -> list[str]:
     """Ticks in words; `power` is how the renderer writes a power of ten, with `{}` for the exponent."""
     if axis.form == "percent":
         return [f"{100 * mark:.6g}%" for mark in marks]
+    if not axis.log and max(map(abs, marks), default=0.0) >= 1e4:
+        return [thousands(mark) for mark in marks]
     out = []
     for mark in marks:
         mantissa, exponent = parts(mark)

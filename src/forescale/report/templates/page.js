@@ -47,7 +47,7 @@
       themes[dark.matches ? "dark" : "light"]);
     layout.font.family = getComputedStyle(document.body).fontFamily;
     if (plot.clientWidth < 480) layout.legend.font.size = 11;
-    Plotly.react(plot, data, layout, { responsive: true, displaylogo: false, displayModeBar: "hover",
+    Plotly.react(plot, data, layout, { responsive: true, displaylogo: false, displayModeBar: window.matchMedia("(hover: hover)").matches ? "hover" : false,
       modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
       toImageButtonOptions: { format: "svg", filename: figure.id } });
     if (plot.dataset.ready) return;
