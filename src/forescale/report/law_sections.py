@@ -72,7 +72,7 @@ def run_table(rows: Sequence[Mapping[str, Any]], paths: Mapping[str, str], unit:
         names.append(name)
         path = paths.get(f"runs/{name}") or paths.get(f"runs/{row.get('trunk')}")
         link = file_link(name, path)
-        shape = " × ".join(str(row[key]) for key in ("n_layer", "d_model") if row.get(key) not in (None, ""))
+        shape = " × ".join(f"{side:.0f}" for key in ("n_layer", "d_model") if (side := value(row, key)) > 0)
         cells = [thousands(value(row, "tokens")), number(value(row, "lr"), 3), thousands(value(row, "batch_tokens"))]
         cells += [thousands(value(row, "steps")), number(value(row, "bpb" if unit == "bpb" else "loss"))]
         size = value(row, "flops_per_token")
@@ -80,7 +80,7 @@ def run_table(rows: Sequence[Mapping[str, Any]], paths: Mapping[str, str], unit:
         shown.append(
             (
                 link[0] if link else name, number(value(row, "flops"), 3), shape or "–", number(size, 3), *cells,
-                f"{value(row, 'seed'):.0f}" if row.get("seed") not in (None, "") else "–",
+                f"{seed:.0f}" if (seed := value(row, "seed")) == seed else "–",
                 str(row.get("status") or "finished"),
             )
         )  # fmt: skip

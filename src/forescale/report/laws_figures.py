@@ -29,9 +29,10 @@ def all_figures(
     forecast: Forecast | None = None,
     target: RunRecord | None = None,
 ) -> list[Figure]:
-    """Every figure that these laws and runs can fill, in the paper's order."""
+    """Every figure that these laws and runs can fill, in the paper's order; no `band`: the laws are asked for it."""
     laws = laws or Laws()
     runs = read(rows, scale=laws.scale, unit=laws.unit, paths=paths)
+    band = band or band_of(laws, runs, forecast)
     drawn = [*responses(laws, runs), learning_rate(laws, runs), batch(laws, runs), isoflop(laws, runs)]
     drawn += [model_scale(laws), token_scale(laws), frontier(laws, runs, band, forecast, target), scales(laws)]
     return [figure for figure in drawn if figure is not None]
@@ -160,6 +161,15 @@ def forecast_band(laws: Laws, low: float, high: float, n: int = 32) -> list[Fore
         except ForescaleError:
             return []
     return found
+
+
+def band_of(laws: Laws | None, runs: Sequence[Run], forecast: Forecast | None) -> list[Forecast]:
+    """Forecasts from the smallest rung to past the target, asked of the laws; empty where they cannot say."""
+    if laws is None or laws.surface is None or not runs:
+        return []
+    low = laws.smallest_rung or min(run.flops for run in runs)
+    high = max([run.flops for run in runs] + ([forecast.flops] if forecast else []))
+    return forecast_band(laws, low, high * (1.6 if forecast else 10.0))
 
 
 def frontier(

@@ -9,14 +9,13 @@ from typing import Any
 
 from forescale.base.errors import MissingExtraError
 from forescale.base.files import write_atomic
-from forescale.base.records.forecast import Forecast
 from forescale.base.records.laws import Laws
 from forescale.base.records.report import ReportData
 from forescale.report import law_sections, static, story_sections
 from forescale.report.colours import THEMES
 from forescale.report.interactive import as_script, plotly_source
-from forescale.report.laws_figures import all_figures, forecast_band
-from forescale.report.rows import Run, read
+from forescale.report.laws_figures import all_figures, band_of
+from forescale.report.rows import read
 from forescale.report.section import Section
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -67,15 +66,6 @@ def sections(data: ReportData) -> list[Section]:
         story_sections.time(data),
     )
     return [section for section in told if section is not None]
-
-
-def band_of(laws: Laws | None, runs: Sequence[Run], forecast: Forecast | None) -> list[Forecast]:
-    """Forecasts from the smallest rung to past the target, asked of the laws; empty where they cannot say."""
-    if laws is None or laws.surface is None or not runs:
-        return []
-    low = laws.smallest_rung or min(run.flops for run in runs)
-    high = max([run.flops for run in runs] + ([forecast.flops] if forecast else []))
-    return forecast_band(laws, low, high * (1.6 if forecast else 10.0))
 
 
 def fit_figures(laws: Laws, rows: Sequence[Mapping[str, Any]], out: Path) -> list[Path]:
