@@ -71,13 +71,13 @@ def make_pairs(
     temperature: float = 0.9,
     top_p: float = 1.0,
     max_new: int = 4096,
-    limit: int | None = None,
+    limit: int | None = 256,
 ) -> PreferSummary:
     """Sample `n_samples` answers to each question, write at most one pair a question to `out` (JSONL) and the summary
     beside it (`prefer.json`).
 
-    `limit` takes so many questions, spread evenly over the file. Questions that leave no room for an answer are
-    counted as unusable.
+    `limit` takes at most so many questions, spread evenly over the file (None: all). Questions that leave no room for
+    an answer are counted as unusable.
     """
     started = time.monotonic()
     engine = Engine(weights_dir)

@@ -67,6 +67,11 @@ class AlignRecord(Record):
     seconds: float = 0.0
 
     @property
+    def skipped(self) -> bool:
+        """Whether nothing was trained."""
+        return self.status == "skipped"
+
+    @property
     def steps(self) -> int:
         """Optimizer steps of all stages."""
         return sum(stage.steps for stage in self.stages)
