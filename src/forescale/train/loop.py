@@ -194,7 +194,7 @@ class _Run:
             bigram_bpb=summary.bigram_bpb,
             unique_tokens=self.feed.stream.unique_tokens(tokens, spec.shape.seq_len),
             tokenizer=summary.tokenizer,
-            validation_id=f"{summary.validation_id}:{spec.validation_tokens}",
+            validation_id=summary.validation_id,
             seconds=seconds,
             tokens_per_second=tokens / seconds if seconds else 0.0,
             precision="bf16" if self.bf16 else "fp32",
