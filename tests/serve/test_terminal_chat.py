@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,37 @@ def test_about_follows_the_records(tmp_path: Path) -> None:
     assert "12.3 million tokens, to 2.00 bits per byte" in text
     assert "Tuned by SFT." in text
     assert "only continues text" in about(run, SHAPE)
+
+
+def test_ctrl_c_stops_an_answer_and_ctrl_d_leaves(base_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(base_weights)
+    first = engine.tokenizer.encode(" tree")
+
+    def interrupted(self: Engine, prompt: list[int], **options: object) -> Iterator[int]:
+        yield from first
+        raise KeyboardInterrupt
+
+    said = iter(["Say tree.", "Again."])
+    asked: list[str] = []
+
+    def typed(prompt: object = "", **options: object) -> str:
+        asked.append(str(prompt))
+        try:
+            return next(said)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr(Engine, "stream", interrupted)
+    console = Console(file=io.StringIO(), width=100)
+    monkeypatch.setattr(console, "input", typed)
+    monkeypatch.setattr("sys.stdin", Terminal())
+    assert chat(base_weights, console=console) == 2
+    assert len(asked) == 3
+    assert console.file.getvalue().count("Assistant: tree (stopped)") == 2  # type: ignore[attr-defined]
+
+
+class Terminal(io.StringIO):
+    """Standard input that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
