@@ -108,7 +108,8 @@ def test_a_full_grid_is_printed_as_one() -> None:
     (grid,) = figure.series
     assert isinstance(grid, Grid)
     assert (len(grid.y), len(grid.x)) == (5, 5)
-    assert grid.printed[2][2] == "3.700"
+    assert grid.printed[2][2] == "●3.700"
+    assert sum(cell.startswith("●") for row in grid.printed for cell in row) == 1
     assert grid.value[2][2] == 0.0
 
 

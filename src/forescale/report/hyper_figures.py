@@ -40,9 +40,12 @@ def _response(laws: Laws, budget: float, found: list[Cell]) -> Figure:
         f"Each mark is one setting; its colour is how far its loss lies above the best one. {len(near)} of "
         f"{len(found)} settings are near-optimal: within {percent(limit)} of the best."
     )
-    grid = _as_grid(found)
+    grid = _as_grid(found, limit)
     if grid is not None:
-        return Figure(name, title, caption, Axis("learning rate"), Axis("batch (tokens)"), (grid,), legend=False)
+        return Figure(
+            name, title, f"{caption} A dot marks them.", Axis("learning rate"), Axis("batch (tokens)"), (grid,),
+            legend=False, wide=len(grid.x) > 6, height=140 + 30 * len(grid.y),
+        )  # fmt: skip
     cap = max(4 * limit, float(np.median([cell.excess for cell in found])))
     series: list[Series] = [
         Shaded(
@@ -61,7 +64,7 @@ def _response(laws: Laws, budget: float, found: list[Cell]) -> Figure:
     )
 
 
-def _as_grid(found: list[Cell]) -> Grid | None:
+def _as_grid(found: list[Cell], limit: float) -> Grid | None:
     """The cells as a printed table when they fill one of at least 4 x 4 nearly whole."""
     rates, batches = sorted({cell.lr for cell in found}), sorted({cell.batch for cell in found})
     if min(len(rates), len(batches)) < 4 or len(found) < 0.85 * len(rates) * len(batches):
@@ -71,10 +74,16 @@ def _as_grid(found: list[Cell]) -> Grid | None:
     return Grid(
         "loss", tuple(number(rate, 3) for rate in rates), tuple(number(size) for size in batches),
         tuple(tuple(100 * cell.excess if cell else math.nan for cell in row) for row in table), "% above the best",
-        tuple(tuple(f"{cell.loss:.3f}" if cell else "" for cell in row) for row in table),
+        tuple(tuple(_printed(cell, limit) for cell in row) for row in table),
         tuple(tuple(cell.hover if cell else "not tried" for cell in row) for row in table),
         cap=float(100 * max(np.quantile([cell.excess for cell in found], 0.6), 4 * _DEFAULT_BAND)),
     )  # fmt: skip
+
+
+def _printed(cell: Cell | None, limit: float) -> str:
+    if cell is None:
+        return ""
+    return ("●" if cell.excess <= limit else "") + f"{cell.loss:.3f}"
 
 
 def hyper_at(laws: Laws, flops: float) -> tuple[float, float]:

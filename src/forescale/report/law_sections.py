@@ -106,7 +106,8 @@ def laws(data: ReportData, runs: Sequence[Run]) -> Section | None:
         only(
             Fact("Regime", found.regime, REGIMES[found.regime], "bad" if found.regime == "pre-scaling" else ""),
             Fact("Runs used", f"{found.runs.used}",
-                 f"{len(found.runs.left_out)} left out, each with its reason below."),
+                 f"{len(found.runs.left_out) or 'none'} left out"
+                 + (", each with its reason below." if found.runs.left_out else ".")),
             Fact("Smallest rung used", number(found.smallest_rung, 3), unit="FLOPs",
                  meaning="Below it the runs are not on the curve.") if found.smallest_rung else None,
             Fact("Self-check error", percent(check.median_error),
@@ -266,10 +267,13 @@ def forecast(data: ReportData, runs: Sequence[Run], band: Sequence[Forecast]) ->
         tables.append(
             table("The whole distribution", ("probability of ending below", UNITS[found.unit]), ends, words=())
         )
+    title, lead = "Loss against compute", "The runs, and the frontier through the best of each budget."
+    if found is not None:
+        title = "Forecast against outcome" if data.target else "The forecast"
+        lead = "The forecast is for one new run: its interval holds the error of the fit, what grows with "
+        lead += "extrapolation, and the noise between seeds."
     return Section(
-        "forecast", "Forecast against outcome" if data.target else "The forecast",
-        "The curve was drawn before the big run began. Its interval is for one new run: it holds the error of the fit, "
-        "what grows with extrapolation, and the noise between seeds.",
+        "forecast", title, lead,
         figures=(shown,), tables=tuple(tables), warnings=tuple(found.warnings) if found else (),
     )  # fmt: skip
 

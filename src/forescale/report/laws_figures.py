@@ -200,8 +200,9 @@ def frontier(
     series += _outcome_marks(laws, forecast, target)
     ends = max((run.flops for run in runs), default=None)
     rules = (Rule(ends, "ladder ends"),) if ends and (forecast or band) else ()
+    caption = frontier_caption(laws, forecast, target, banded=bool(wide))
     return Figure(
-        "frontier", "Loss against compute", frontier_caption(laws, forecast, target), Axis(COMPUTE, log=True),
+        "frontier", "Loss against compute", caption, Axis(COMPUTE, log=True),
         Axis(UNITS[laws.unit], log=True), tuple(series), rules=rules, height=480, wide=True,
     )  # fmt: skip
 
@@ -248,9 +249,9 @@ def _outcome_marks(laws: Laws, forecast: Forecast | None, target: RunRecord | No
     return series
 
 
-def frontier_caption(laws: Laws, forecast: Forecast | None, target: RunRecord | None) -> str:
+def frontier_caption(laws: Laws, forecast: Forecast | None, target: RunRecord | None, *, banded: bool = True) -> str:
     """What the frontier says, in a sentence."""
-    text = "Small runs fix the curve; the shaded band is where one new run should end."
+    text = "Small runs fix the curve" + ("; the shaded band is where one new run should end." if banded else ".")
     actual = outcome_of(target, forecast.unit if forecast else laws.unit)
     if forecast is not None and actual is not None:
         text += f" The target was forecast at {number(forecast.loss)} and ended at {number(actual)}: an error of "

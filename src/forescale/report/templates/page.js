@@ -46,6 +46,8 @@
     const { data, layout } = coloured(JSON.parse(figure.querySelector("script").textContent),
       themes[dark.matches ? "dark" : "light"]);
     layout.font.family = getComputedStyle(document.body).fontFamily;
+    // Printed cells that would overlap are left to hover and to the table.
+    for (const trace of data) if (trace.type === "heatmap" && plot.clientWidth < 62 * trace.x.length) delete trace.texttemplate;
     if (plot.clientWidth < 480) layout.legend.font.size = 11;
     Plotly.react(plot, data, layout, { responsive: true, displaylogo: false, displayModeBar: window.matchMedia("(hover: hover)").matches ? "hover" : false,
       modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
