@@ -1,0 +1,139 @@
+"""A run in flight: every log format, intervals that narrow and hold, leaving the band."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from forescale.base.errors import InputError
+from forescale.scaling.logs import Curve, read_curve
+from forescale.scaling.watch import watch
+
+
+def simulated(gain: float = 0.03, seed: int = 0, steps: int = 4000, cosine: bool = False) -> tuple[Curve, float]:
+    step = np.arange(10.0, steps + 1, 10.0)
+    done = step / steps
+    factor = np.where(done < 0.8, 1.0, np.where(done < 0.9, 0.1**0.5, 0.1))
+    if cosine:
+        factor = 0.55 + 0.45 * np.cos(np.pi * done)
+    phi = (1 - np.sqrt(factor)) / (1 - 0.1**0.5)
+    clean = (1.6 + 12 * step**-0.35) * (1 - gain * phi)
+    noisy = clean * np.exp(0.02 * np.random.default_rng(seed).standard_normal(len(step)))
+    nan = np.full(len(step), np.nan)
+    return Curve(step, noisy, factor * 1e-3, nan, float(steps), "made up"), float(clean[-1])
+
+
+@pytest.mark.parametrize("cosine", [False, True])
+def test_the_distribution_narrows_and_holds_the_end(cosine: bool) -> None:
+    inside, total = 0, 0
+    for seed, gain in ((0, 0.02), (1, 0.04), (2, 0.05)):
+        curve, truth = simulated(gain, seed, cosine=cosine)
+        widths = []
+        for share in (0.2, 0.6, 0.9, 1.0):
+            final = watch(curve.until(share * 4000)).final
+            assert final is not None
+            inside += final.interval[0] <= truth <= final.interval[1]
+            total += 1
+            widths.append((final.interval[1] - final.interval[0]) / truth)
+        assert widths[0] > widths[1] > widths[3]
+        assert widths[-1] < 0.03
+    assert inside >= total - 2
+
+
+def test_a_run_that_leaves_its_band_says_since_when() -> None:
+    curve, truth = simulated()
+    held = watch(curve, interval=(0.97 * truth, 1.03 * truth))
+    assert held.left_since is None
+    broken = curve.loss * np.where(curve.step > 2000, 1.0 + 0.15 * (curve.step - 2000) / 2000, 1.0)
+    worse = Curve(curve.step, broken, curve.lr, curve.tokens, 4000.0, "made up")
+    left = watch(worse, interval=(0.97 * truth, 1.03 * truth))
+    assert left.left_since is not None
+    assert 1500 < left.left_since <= 4000
+
+
+def test_without_a_length_there_is_no_final_loss() -> None:
+    curve, _ = simulated()
+    unknown = Curve(curve.step, curve.loss, curve.lr, curve.tokens, None, "made up")
+    view = watch(unknown)
+    assert view.final is None
+    assert any("how many steps" in w for w in view.warnings)
+    assert watch(unknown, total_steps=4000).final is not None
+
+
+MEGATRON = (
+    " [2024-01-15 10:30:00] iteration {step:8d}/   40000 | consumed samples: 4096 | consumed tokens: {tokens} | elapsed "
+    "time per iteration (ms): 769.9 | learning rate: 3.787E-04 | global batch size:  2048 | lm loss: {loss:E} | grad "
+    "norm: 1.0 |\n"
+)
+TITAN = (
+    "\x1b[31m[titan] 2025-02-04 - root - INFO - \x1b[32mstep: {step}  \x1b[33mloss: {loss:.4f}  \x1b[35mmemory: 1GiB\n"
+)
+OLMO = (
+    "2026-08-08 12:01:00 INFO [console_logger:68] [step={step:,}/40,000,epoch=0,eta=5h]\n    train/CE loss={loss:.4f}\n"
+    "    optim/LR (group 0)=0.0004\n    throughput/total tokens=1.5B\n"
+)
+NANOCHAT = "step {step:05d}/40000 (0.05%) | loss: {loss:.6f} | grad norm: 0.3 | lrm: 1.00 | dt: 12.3ms | mfu: 41.0\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "total"),
+    [(MEGATRON, "megatron", 40000), (TITAN, "torchtitan", None), (OLMO, "olmo", 40000), (NANOCHAT, "nanochat", 40000)],
+)
+def test_text_logs(tmp_path: Path, line: str, kind: str, total: float | None) -> None:
+    path = tmp_path / "train.log"
+    path.write_text(
+        "noise before\n" + "".join(line.format(step=s, loss=5 - s / 1e4, tokens=s) for s in (1, 1500, 3000))
+    )
+    curve = read_curve(path)
+    assert curve.format == kind
+    assert curve.total_steps == total
+    assert list(curve.step) == [1, 1500, 3000]
+    assert curve.loss == pytest.approx([4.9999, 4.85, 4.7], abs=1e-4)
+    if kind == "megatron":
+        assert curve.lr == pytest.approx([3.787e-4] * 3)
+        assert curve.tokens == pytest.approx([1, 1500, 3000])
+    if kind == "olmo":
+        assert curve.tokens == pytest.approx([1.5e9] * 3)
+        assert curve.lr == pytest.approx([4e-4] * 3)
+
+
+def test_tables(tmp_path: Path) -> None:
+    wandb = tmp_path / "w.csv"
+    wandb.write_text('"Step","fast-run - train/loss","fast-run - train/loss__MIN"\n1,5.0,5.0\n2,4.0,4.0\n')
+    assert read_curve(wandb).format == "wandb"
+    assert list(read_curve(wandb).loss) == [5.0, 4.0]
+    board = tmp_path / "t.csv"
+    board.write_text("Wall time,Step,Value\n1.7e9,1,5.0\n1.7e9,2,4.5\n")
+    assert read_curve(board).format == "tensorboard"
+    points = tmp_path / "t.json"
+    points.write_text("[[1.7e9, 1, 5.0], [1.7e9, 2, 4.5]]")
+    assert list(read_curve(points).loss) == [5.0, 4.5]
+
+
+def test_our_own_run(tmp_path: Path) -> None:
+    rows = [{"step": s, "tokens": 100 * s, "loss": 5.0 - s / 100, "bpb": 2.0, "lr": 1e-3} for s in (10, 20, 30)]
+    lines = [json.dumps(r) for r in rows] + [json.dumps(rows[1] | {"loss": 4.7}), '{"step": 40, "lo']
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    (tmp_path / "spec.json").write_text(json.dumps({"branches": [3000, 6000], "batch_tokens": 100}))
+    curve = read_curve(tmp_path)
+    assert curve.format == "forescale"
+    assert curve.total_steps == 60
+    assert list(curve.loss) == [4.9, 4.7, 4.7]
+    assert read_curve(tmp_path, metric="bpb").unit == "bpb"
+
+
+def test_bad_logs(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no log at"):
+        read_curve(tmp_path / "none.log")
+    (tmp_path / "x.log").write_text("nothing to see\n")
+    with pytest.raises(InputError, match="no loss curve"):
+        read_curve(tmp_path / "x.log")
+    path = tmp_path / "d.csv"
+    path.write_text("step,loss\n1,5\n2,nan\n3,4\n")
+    assert read_curve(path).warnings == ("1 logged steps have no positive finite loss and are left out",)
+    path.write_text("step,loss\n1,nan\n")
+    with pytest.raises(InputError, match="no usable loss"):
+        read_curve(path)
