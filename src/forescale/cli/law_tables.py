@@ -190,3 +190,28 @@ def suggest(data: Data, out: Console) -> None:
     table(out, "Run next", ("size", "tokens", "FLOPs", "learning rate", "batch (tokens)", "seed"), rows)
     out.print(f"width at {num(data['target_flops'])} FLOPs: {percent(data['width_now'])} now, "
               f"{percent(data['width_after'])} after {num(data['flops'])} FLOPs")  # fmt: skip
+
+
+def watch(data: Data, out: Console) -> None:
+    """Where a run will end, as seen now and as seen before."""
+    words, final = unit(data["unit"]), data["final"]
+    progress = f" ({percent(data['progress'], 0)})" if data["progress"] is not None else ""
+    out.print(
+        f"{data['source']} (read as {data['format']}): step {num(data['step'])} of {num(data['total_steps'])}{progress}"
+    )
+    out.print(f"loss now {num(data['loss'])} {words}")
+    if final:
+        out.print(
+            f"final loss {num(final['median'])} {words}, {percent(data['level'], 0)} interval {span(final['interval'])}"
+        )
+    else:
+        out.print("final loss: unknown, since the run's length is (--total-steps N)")
+    if data["left_since"] is not None:
+        out.print(f"OUTSIDE its band {span(data['band'])} since step {num(data['left_since'])}")
+    elif data["band"]:
+        out.print(f"inside its band {span(data['band'])}")
+    out.print()
+    table(
+        out, "As seen from earlier steps", ("step", "final loss", "interval"),
+        [(num(look["step"]), num(look["median"]), span(look["interval"])) for look in data["history"]],
+    )  # fmt: skip

@@ -108,7 +108,7 @@ def fit(
 
     return laws_verbs.fit_verb(
         runs or [], **reading(scale, column, where, group, metric), form=form, band=band, level=level,
-        thorough=thorough, dry_run=dry_run, out=out, workspace=common.workspace,
+        thorough=thorough, dry_run=dry_run, out=out, workspace=common.workspace, force=common.force,
     )  # fmt: skip
 
 
@@ -224,10 +224,7 @@ def compare(
     """Which corpus is better at which scale, and how surely."""
     from forescale.project import laws_verbs
 
-    return laws_verbs.compare_verb(
-        corpora, validation=validation or [], **reading(scale, column, where, group, metric),
-        executor=executor.value, ray_address=ray_address, workspace=common.workspace, overrides=common.set,
-    )  # fmt: skip
+    return laws_verbs.compare_verb(corpora, validation=validation or [], **reading(scale, column, where, group, metric))
 
 
 def ledger(common: Common) -> Any:
@@ -240,12 +237,22 @@ def ledger(common: Common) -> Any:
 def watch(
     common: Common,
     run: Annotated[Path, typer.Argument(metavar="RUN|LOG", help="A run's folder, or a log of loss by step.")],
-    column: Columns = None,
+    metric: MetricOption = None,
+    level: LevelOption = 0.9,
+    total_steps: Annotated[
+        int | None, typer.Option("--total-steps", parser=count, metavar="N", help="Where the log does not tell.")
+    ] = None,
 ) -> Any:
     """Forecast a running training's final loss from its curve so far."""
     from forescale.project import laws_verbs
 
-    return laws_verbs.watch_verb(run, columns=checked(column, "--column"))
+    return laws_verbs.watch_verb(
+        run,
+        total_steps=total_steps,
+        level=level,
+        metric=metric.value if metric else None,
+        workspace=common.workspace,
+    )
 
 
 def example(

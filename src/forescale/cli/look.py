@@ -35,7 +35,8 @@ def chat(
     common: Common, model: Annotated[str, typer.Argument(metavar="MODEL", help="A run or a weights folder.")]
 ) -> Any:
     """Talk to a model in the terminal."""
-    return common.project().chat(model)
+    answers = common.project().chat(model)
+    return {"model": model, "answers": answers} if common.json else None
 
 
 def report(common: Common) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterable
 
@@ -10,6 +11,8 @@ from rich.console import Console
 from forescale.cli import law_tables
 from forescale.cli.grid import Data, anything, cell, console, table
 from forescale.cli.words import duration, num, percent, size, span, unit
+
+SAMPLE_CHARACTERS = 400
 
 
 def show(name: str, data: Data) -> None:
@@ -100,6 +103,89 @@ def _branch(node: Data, out: Console, indent: str) -> None:
         _branch(parent, out, indent + "  ")
 
 
+def corpus(data: Data, out: Console) -> None:
+    """What was kept, what was removed and why, how clean the validation split is."""
+    train, held = data["train"], data["validation"]
+    out.print(
+        f"{num(data['read_documents'])} documents ({size(data['read_bytes'])}) read from {num(data['files'])} files, "
+        f"{num(data['documents'])} ({size(data['bytes'])}) kept"
+    )
+    table(
+        out, "Removed", ("reason", "documents", "size"),
+        [(reason, num(n), size(data["removed_bytes"].get(reason, 0))) for reason, n in data["removed"].items()],
+    )  # fmt: skip
+    out.print(
+        f"training {num(train['documents'])} ({size(train['bytes'])}), validation {num(held['documents'])} "
+        f"({size(held['bytes'])}), split by {data['split_by']}"
+    )
+    contact = data["contact"]
+    out.print(f"{percent(contact['rate'])} of the validation text's {contact['n']}-grams occur in training")
+    _quarantine(data, out)
+    out.print(f"digest: {data['sha256']}")
+
+
+def dedup(data: Data, out: Console) -> None:
+    """What was removed, by level and by dump."""
+    out.print(
+        f"{num(data['removed_documents'])} of {num(data['documents'])} documents removed "
+        f"({size(data['removed_bytes'])} of {size(data['bytes'])})"
+    )
+    levels = [(level, name, num(n)) for level, counts in data["by_level"].items() for name, n in counts.items()]
+    table(out, "By level", ("level", "what", "removed"), levels)
+    table(
+        out, "By dump", ("dump", "documents", "removed"),
+        [(name, num(row["documents"]), num(row["removed_documents"])) for name, row in data["by_dump"].items()],
+    )  # fmt: skip
+    _quarantine(data, out)
+
+
+def _quarantine(data: Data, out: Console) -> None:
+    rows = [(q["file"], "" if q["line"] is None else str(q["line"]), q["reason"]) for q in data["quarantine"][:10]]
+    table(out, f"Could not be read: {num(data['quarantined'])}", ("file", "line", "reason"), rows)
+
+
+def sample(data: Data, out: Console) -> None:
+    """Documents one below the other."""
+    for document in data["documents"]:
+        rest = {key: value for key, value in document.items() if key not in ("id", "text")}
+        out.print(f"{document['id']}  ({cell(rest)})", style="bold")
+        out.print(document["text"][:SAMPLE_CHARACTERS] + "\n")
+
+
+def pretrain(data: Data, out: Console) -> None:
+    """How the run ended; a dry run is printed key by key."""
+    if "validation" not in data:
+        return anything(data, out)
+    shape, loss = data["shape"], data["validation"]
+    out.print(f"{data['run']}: {data['status']} {data['reason']}".rstrip())
+    out.print(
+        f"{shape['n_layer']} layers, width {num(shape['d_model'])}; {num(data['tokens'])} tokens, {num(data['steps'])} "
+        f"steps, {duration(data['seconds'])}, {num(data['tokens_per_second'])} tokens/s"
+    )
+    if loss:
+        per_token, bits = loss["nats"] / loss["tokens"], loss["nats"] / math.log(2) / loss["bytes"]
+        out.print(f"validation: {num(bits)} bits/byte, {num(per_token)} nats/token, on {num(loss['tokens'])} tokens")
+    out.print(f"weights: {data['weights']}")
+
+
+def evaluate(data: Data, out: Console) -> None:
+    """Scores with their intervals."""
+    out.print(f"{data['model']} in {data['precision']}")
+    table(
+        out, "", ("task", "metric", "score", "interval", "items", "protocol"),
+        [(name, task["metric"], num(task["score"]), span(task["interval"]), num(task["n"]), task["protocol"])
+         for name, task in data["tasks"].items()],
+    )  # fmt: skip
+
+
+def example(data: Data, out: Console) -> None:
+    """The text as it is, ready for a file; or where it was written."""
+    if "text" in data:
+        out.file.write(data["text"])
+    else:
+        anything(data, out)
+
+
 LAYOUTS: dict[str, Callable[[Data, Console], None]] = {
     "fit": law_tables.fit,
     "forecast": law_tables.forecast,
@@ -107,8 +193,16 @@ LAYOUTS: dict[str, Callable[[Data, Console], None]] = {
     "compare": law_tables.compare,
     "ledger": law_tables.ledger,
     "ladder suggest": law_tables.suggest,
+    "watch": law_tables.watch,
     "demo": demo,
     "check": check,
     "show": artifact,
+    "example": example,
+    "clean": corpus,
+    "corpus stats": corpus,
+    "corpus sample": sample,
+    "dedup": dedup,
+    "pretrain": pretrain,
+    "evaluate": evaluate,
 }
 """Verbs with a layout of their own; the others are printed key by key."""

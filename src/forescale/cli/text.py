@@ -64,9 +64,7 @@ def dedup(
 
 def corpus_stats(common: Common) -> Any:
     """Documents, bytes, and what was removed and why."""
-    from forescale.project import texts
-
-    return texts.stats(common.project().workspace.corpus)
+    return common.project().corpus_stats()
 
 
 def corpus_sample(
@@ -75,16 +73,12 @@ def corpus_sample(
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of everything drawn at random.")] = 0,
 ) -> Any:
     """Some documents, drawn by seed."""
-    from forescale.project import texts
-
-    return texts.sample(common.project().workspace.corpus, n=n, seed=seed)
+    return common.project().corpus_sample(n=n, seed=seed)
 
 
 def corpus_why(common: Common, document: Annotated[str, typer.Argument(metavar="ID", help="A document's id.")]) -> Any:
     """What became of a document: kept, removed and why, or whose duplicate it is."""
-    from forescale.project import texts
-
-    return texts.why(common.project().workspace.corpus, document)
+    return common.project().corpus_why(document)
 
 
 def corpus_diff(

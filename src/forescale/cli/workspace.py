@@ -29,9 +29,7 @@ def init(
 
 def check(common: Common) -> dict[str, Any]:
     """Print the recipe and where each value came from, inputs, devices, disk and price. Runs nothing."""
-    from forescale.project.check import check_workspace
-
-    return check_workspace(common.workspace, common.set)
+    return common.project().check()
 
 
 def demo(

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forescale.base.config import Recipe
 from forescale.base.errors import ForescaleError, InputError
 from forescale.base.runtime import cores, gpus, machine, memory_gib
-from forescale.project.project import Project
 from forescale.project.recipe_text import keys
+
+if TYPE_CHECKING:
+    from forescale.project.project import Project
 
 ARTIFACTS = ("corpus", "tokenizer", "tokens", "laws")
 
 
-def check_workspace(workspace: Path | None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def check_project(project: Project) -> dict[str, Any]:
     """Recipe with origins, inputs, devices, disk, artifacts, price. A missing source carries an `error` (exit 3)."""
-    project = Project(workspace, overrides)
     root = project.workspace.root
     inputs = [_source(root, source) for source in project.recipe.corpus.sources]
     result: dict[str, Any] = {

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forescale.base.artifact import make, read_manifest, recipe_hash
 from forescale.base.errors import ArtifactError, ConfigError, InputError
-from forescale.base.files import write_atomic
+from forescale.base.files import sha256_file, write_atomic
 from forescale.project.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from forescale.base.records.laws import Laws
     from forescale.base.records.ledger import LedgerView
     from forescale.base.records.suggestion import Suggestion
+    from forescale.base.records.watch import Watch
 
 
 def workspace_or_none(start: Path | None) -> Workspace | None:
@@ -62,6 +66,7 @@ def fit_verb(
     dry_run: bool = False,
     out: Path | None = None,
     workspace: Path | None = None,
+    force: bool = False,
 ) -> Laws | dict[str, Any]:
     """Fit laws to runs; written to `out`, by default the workspace's laws/, nowhere outside one."""
     from forescale.scaling.table import read_runs
@@ -80,12 +85,36 @@ def fit_verb(
         }
     from forescale.scaling.fit import fit
 
-    laws = fit(table, form=form, band=band, level=level, thorough=thorough)
     space = workspace_or_none(workspace)
-    folder = out or (space.laws if space else None)
-    if folder is not None:
-        write_laws(folder, laws, table)
-    return laws
+    options: dict[str, Any] = {"form": form, "band": band, "level": level, "thorough": thorough}
+    if out is not None or space is None:
+        laws = fit(table, **options)
+        if out is not None:
+            write_laws(out, laws, table)
+        return laws
+    settings = {**options, "scale": scale, "columns": list(columns), "where": list(where), "group": group}
+    parents, inputs = _origins(source)
+    recipe = recipe_hash("laws", parents=parents, settings=settings | {"metric": metric}, inputs=inputs)
+    with make(
+        space.laws, "laws", recipe, parents=parents, settings=settings, verb="fit", force=force
+    ) as folder:  # a fit of the same runs in the same way is found again
+        if not folder.already:
+            laws = fit(table, **options)
+            folder.summary = {"regime": laws.regime, "runs": laws.runs.used, "unit": laws.unit}
+            write_laws(folder.path, laws, table)
+    return read_laws(space.laws)
+
+
+def _origins(source: Any) -> tuple[list[str], dict[str, str]]:
+    """Recipe of the ladder that a table belongs to, and the hash of what was read."""
+    if not isinstance(source, Path):
+        return [], {"rows": hashlib.sha256(json.dumps(source, sort_keys=True, default=str).encode()).hexdigest()}
+    files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
+    try:
+        parents = [read_manifest(source if source.is_dir() else source.parent).recipe]
+    except ArtifactError:
+        parents = []
+    return parents, {path.name: sha256_file(path) for path in files}
 
 
 def write_laws(folder: Path, laws: Laws, table: Any) -> list[str]:
@@ -125,9 +154,6 @@ def forecast_verb(
     conditions: Mapping[str, Any] | None = None,
 ) -> Forecast | dict[str, Any]:
     """One forecast, or with `at` a table of them written to `out`."""
-    from forescale.project.points import forecast_points
-    from forescale.scaling.forecast import forecast
-
     record = read_laws(laws)
     one = flops is not None or model_scale is not None or tokens is not None
     if at is not None:
@@ -135,6 +161,8 @@ def forecast_verb(
             raise ConfigError("--at goes without --flops, --model-scale and --tokens", key="at")
         if out is None:
             raise ConfigError("--at POINTS.csv needs --out PRED.csv", key="out")
+        from forescale.project.points import forecast_points
+
         return forecast_points(record, at, out, level=level, conditions=conditions)
     if not one:
         raise ConfigError(
@@ -142,6 +170,8 @@ def forecast_verb(
         )
     if out is not None:
         raise ConfigError("--out goes with --at", key="out")
+    from forescale.scaling.forecast import forecast
+
     return forecast(record, flops=flops, model_scale=model_scale, tokens=tokens, level=level, conditions=conditions)
 
 
@@ -154,21 +184,26 @@ def compare_verb(
     where: Sequence[str] = (),
     group: str | None = None,
     metric: str | None = None,
-    executor: str = "local",
-    ray_address: str | None = None,
-    workspace: Path | None = None,
-    overrides: Sequence[str] = (),
 ) -> Comparison:
     """Compare corpora by the runs made on them: tables of runs, ladders, or one table with several groups."""
-    from forescale.scaling.compare import compare
-
-    sources: dict[str, Any] = {}
     for path in corpora:
         if not path.exists():
             raise InputError(f"{path} does not exist", remedy="name tables of runs or ladders' folders", file=path)
-        name = path.stem if path.is_file() else path.name
-        sources[name if name not in sources else str(path)] = path
-    return compare(sources, scale=scale, columns=columns, where=where, group=group, metric=metric)
+    if validation:
+        raise ConfigError(
+            "--validation goes with corpora that ladders are run on; these are finished runs",
+            why="finished runs were scored already: compare reads their losses and checks that the sets agree",
+            remedy="run one ladder a corpus, each scored on the same validation set, then compare their folders",
+            key="validation",
+        )
+    from forescale.scaling.compare import compare
+
+    reading: dict[str, Any] = {"scale": scale, "columns": columns, "where": where, "group": group, "metric": metric}
+    if len(corpora) == 1:  # one table, whose groups are the corpora
+        return compare(corpora[0], **reading)
+    names = [path.stem if path.is_file() else path.name for path in corpora]
+    unique = len(set(names)) == len(names)
+    return compare({name if unique else str(path): path for name, path in zip(names, corpora, strict=True)}, **reading)
 
 
 def ledger_verb(*, workspace: Path | None = None) -> LedgerView:
@@ -183,11 +218,42 @@ def ledger_verb(*, workspace: Path | None = None) -> LedgerView:
     return Ledger(path).view()
 
 
-def watch_verb(run: Path, *, columns: Sequence[str] = ()) -> Any:
-    """The final loss of a training that goes on, from its curve so far."""
+def watch_verb(
+    run: Path,
+    *,
+    total_steps: int | None = None,
+    level: float = 0.9,
+    metric: str | None = None,
+    workspace: Path | None = None,
+) -> Watch:
+    """The final loss of a training that goes on, from its curve so far; a sealed run is held to its sealed interval."""
     from forescale.scaling.watch import watch
 
-    return watch(run, columns=columns)
+    space = workspace_or_none(workspace)
+    if not run.exists() and space is not None and space.run(str(run)).exists():
+        run = space.run(str(run))
+    sealed = sealed_interval(run, space)
+    if sealed is not None:
+        unit, interval = sealed
+        metric = metric or ("bpb" if unit == "bpb" else "loss")
+        if (metric == "bpb") == (unit == "bpb"):
+            return watch(run, total_steps=total_steps, interval=interval, level=level, metric=metric)
+    return watch(run, total_steps=total_steps, level=level, metric=metric)
+
+
+def sealed_interval(run: Path, space: Workspace | None) -> tuple[str, tuple[float, float]] | None:
+    """Unit and interval of the forecast that was sealed for a run's folder; None where there is none."""
+    from forescale.base.records.spec import RunSpec
+    from forescale.scaling.ledger import Ledger
+
+    spec = (run if run.is_dir() else run.parent) / "spec.json"
+    if space is None or not spec.exists() or not space.ledger.exists():
+        return None
+    seal = RunSpec.read(spec).seal
+    for line in Ledger(space.ledger).read().lines:
+        if line.kind == "sealed" and line.digest == seal and line.interval is not None:
+            return line.unit, line.interval
+    return None
 
 
 def suggest_verb(
@@ -203,12 +269,12 @@ def suggest_verb(
     workspace: Path | None = None,
 ) -> Suggestion:
     """The next runs for a target's forecast, from the runs so far."""
+    from forescale.scaling.fit import fit
     from forescale.scaling.suggest import suggest
-    from forescale.scaling.table import read_runs
 
     source = runs_source(runs, workspace)
-    table = read_runs(source, scale=scale, columns=columns, where=where, group=group, metric=metric)
-    return suggest(table, target=target, candidates=candidates)
+    laws = fit(source, scale=scale, columns=columns, where=where, group=group, metric=metric)
+    return suggest(laws, target, candidates=candidates)
 
 
 def example_verb(what: str, *, out: Path | None = None, force: bool = False) -> dict[str, Any]:

@@ -1,0 +1,134 @@
+"""The laws' verbs from the command line, without torch and mostly without a workspace."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forescale.base.records.forecast import Assumption, Extrapolation, Forecast
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clean synthetic ladder: L = 1.8 + 40 / M^.28 + 80 / D^.33, four budgets of five sizes, two seeds at each middle."""
+    path = tmp_path_factory.mktemp("runs") / "runs.csv"
+    draw = random.Random(1)
+    rows = []
+    for budget in (1e17, 4e17, 1.6e18, 6.4e18):
+        centre = 0.1715 * budget**0.5243
+        for step in (-2, -1, 0, 1, 2):
+            m = centre * 2.0**step
+            d = budget / m
+            for seed in range(2 if step == 0 else 1):
+                loss = (1.8 + 40 / m**0.28 + 80 / d**0.33) * math.exp(draw.gauss(0, 0.0005))
+                rows.append({"flops_per_token": m, "tokens": d, "loss": loss, "budget": budget, "seed": seed})
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_fit_dry_run_shows_the_reading(run: Any, runs: Path) -> None:
+    ended = run("fit", runs, "--dry-run", "--json")
+    assert ended.code == 0
+    assert ended.json["scale"] == "M"
+    assert ended.json["unit"] == "nats_per_token"
+    assert ended.json["runs"]["used"] == 24
+
+
+def test_plan_reproduces_the_papers_laws(run: Any, empty_home: Path) -> None:
+    """Eq. 1 and Eq. 4 at the compute of the 67B's 2T tokens."""
+    ended = run("plan", "--flops", "1e23", "--laws", "deepseek", "--json")
+    assert ended.code == 0
+    say = ended.json["laws_say"]
+    assert say["learning_rate"] == pytest.approx(0.3118 * 1e23**-0.1250, rel=1e-3)
+    assert say["batch_tokens"] == pytest.approx(0.2920 * 1e23**0.3271, rel=1e-3)
+    assert say["flops_per_token"] == pytest.approx(0.1715 * 1e23**0.5243, rel=1e-3)
+    assert ended.json["flops"] == pytest.approx(ended.json["flops_per_token"] * ended.json["tokens"])
+    assert not list(empty_home.iterdir()), "outside a workspace nothing is written"
+
+
+def test_plan_in_a_workspace_is_kept_and_entered(run: Any, tmp_path: Path) -> None:
+    run(
+        "init",
+        tmp_path,
+        "--set",
+        "tokenizer.vocab_size=512",
+        "--set",
+        "model.seq_len=128",
+        "--set",
+        "model.ffn_multiple=8",
+    )
+    assert run("ledger", "--workspace", tmp_path, "--json").code == 4
+    asked = ["plan", "--flops", "1e13", "--laws", "deepseek", "--workspace", tmp_path, "--out", tmp_path / "copy.json"]
+    ended = run(*asked, "--json")
+    assert ended.code == 0
+    assert ended.json["model"]["seq_len"] == 128
+    (kept,) = tmp_path.glob("plans/*/plan.json")
+    assert json.loads(kept.read_text()) == json.loads((tmp_path / "copy.json").read_text()) == ended.json
+    run(*asked)
+    run("plan", "--flops", "1e13", "--laws", "chinchilla", "--workspace", tmp_path)
+    assert len(list(tmp_path.glob("plans/*/plan.json"))) == 2, "another plan never takes a plan's place"
+    entries = run("ledger", "--workspace", tmp_path, "--json").json["entries"]
+    assert [entry["kind"] for entry in entries] == ["planned", "planned"], "the same plan is entered once"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["plan", "--flops", "1e20", "--tokens", "1e9"], 2),
+        (["plan", "--days", "3"], 2),
+        (["plan", "--money", "3"], 2),
+        (["plan", "--flops", "1e20", "--laws", "depseek"], 2),
+        (["plan", "--flops", "1e20", "--laws", "no/such/laws"], 4),
+        (["plan", "--flops", "1e20", "--recipe", "none.toml"], 3),
+        (["plan", "--flops", "-1"], 2),
+        (["plan"], 2),
+        (["fit", "none.csv"], 3),
+        (["fit"], 3),
+        (["forecast", "deepseek"], 2),
+        (["forecast", "none/laws.json", "--flops", "1e20"], 4),
+        (["forecast", "chinchilla", "--at", "points.csv"], 2),
+        (["forecast", "chinchilla", "--at", "points.csv", "--flops", "1e20", "--out", "x.csv"], 2),
+        (["compare", "none.csv"], 3),
+        (["ladder", "suggest"], 2),
+        (["pretrain", "--extend", "run"], 2),
+        (["example", "nothing"], 2),
+    ],
+)
+def test_bad_asking(run: Any, empty_home: Path, words: list[str], code: int) -> None:
+    ended = run(*words, "--json")
+    assert ended.code == code, ended.out
+    assert ended.json["error"]["code"] == code
+
+
+def test_example_recipe(run: Any, empty_home: Path) -> None:
+    assert "[tokenizer]" in run("example", "recipe", "--json").json["text"]
+    assert run("example", "recipe").out.startswith("# forescale.toml")
+    assert run("example", "recipe", "--out", "a.toml").code == 0
+    assert run("example", "recipe", "--out", "a.toml").code == 2
+    assert (empty_home / "a.toml").exists()
+
+
+def test_a_forecast_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    from forescale.cli import tables
+
+    forecast = Forecast(
+        loss=2.5, interval=(2.45, 2.6), level=0.9, unit="bpb", scale="M", model_scale=1e6, tokens=1e7, flops=1e13,
+        extrapolation=Extrapolation(flops=10.0, size=None, tokens=3.0), source="runs.csv", regime="scaling",
+        assumptions=[Assumption(what="seq_len", ladder=128, target=256, charged=0.01)], warnings=["far out"],
+    )  # fmt: skip
+    tables.show("forecast", forecast.to_json())
+    out, err = capsys.readouterr()
+    assert "2.5 bits/byte, 90% interval 2.45 to 2.6 (width 6.0%)" in out
+    assert "10 × the largest run's compute" in out
+    assert "unknown × its size" in out
+    assert "1.00%" in out
+    assert err == "warning: far out\n"
