@@ -73,6 +73,11 @@ def read_manifest(folder: Path) -> Manifest:
     return Manifest.read(path)
 
 
+def stands(folder: Path) -> bool:
+    """Whether an artifact of any recipe was finished here (it may have been damaged since)."""
+    return (folder / MANIFEST).exists()
+
+
 def finished(folder: Path, recipe: str) -> bool:
     """Whether `folder` holds the artifact of exactly this recipe, finished."""
     path = folder / MANIFEST

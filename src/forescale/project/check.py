@@ -7,8 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forescale.base.artifact import stands
 from forescale.base.config import Recipe
-from forescale.base.errors import ForescaleError, InputError
+from forescale.base.errors import InputError
 from forescale.base.runtime import cores, gpus, machine, memory_gib
 from forescale.project.recipe_text import keys
 
@@ -28,7 +29,11 @@ def check_project(project: Project) -> dict[str, Any]:
         "inputs": inputs,
         "devices": devices(),
         "disk": _disk(root),
-        "artifacts": {name: str(getattr(project.workspace, name)) for name in ARTIFACTS if _made(project, name)},
+        "artifacts": {
+            name: str(getattr(project.workspace, name))
+            for name in ARTIFACTS
+            if stands(getattr(project.workspace, name))
+        },
         "price": _price(root),
         "warnings": [],
     }
@@ -82,16 +87,6 @@ def _disk(root: Path) -> dict[str, Any]:
     usage = shutil.disk_usage(root)
     used = sum(p.stat().st_size for p in root.rglob("*") if p.is_file() and not p.is_symlink())
     return {"free_gib": round(usage.free / 2**30, 1), "workspace_gib": round(used / 2**30, 3)}
-
-
-def _made(project: Project, name: str) -> bool:
-    from forescale.base.artifact import read_manifest
-
-    try:
-        read_manifest(getattr(project.workspace, name))
-    except ForescaleError:
-        return False
-    return True
 
 
 def _price(root: Path) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from forescale.base.artifact import Manifest, read_manifest
+from forescale.base.artifact import Manifest, read_manifest, stands
 from forescale.base.artifact import verify as damage
 from forescale.base.errors import ArtifactError
 from forescale.project.workspace import RECIPE_FILE
@@ -65,8 +65,8 @@ def artifacts(workspace: Path) -> list[Path]:
     level = [workspace]
     for _ in range(DEPTH):
         level = sorted(child for folder in level for child in folder.iterdir() if child.is_dir())
-        found += [folder for folder in level if _finished(folder)]
-        level = [folder for folder in level if not _finished(folder)]
+        found += [folder for folder in level if stands(folder)]
+        level = [folder for folder in level if not stands(folder)]
     return sorted(found)
 
 
@@ -82,14 +82,6 @@ def _node(manifest: Manifest, folder: Path, known: dict[str, Path]) -> dict[str,
         path = known.get(recipe)
         parents.append({"recipe": recipe} if path is None else _node(read_manifest(path), path, known))
     return {"path": str(folder), "kind": manifest.kind, "recipe": manifest.recipe, "parents": parents}
-
-
-def _finished(folder: Path) -> bool:
-    try:
-        read_manifest(folder)
-    except ArtifactError as error:
-        return Path(error.file or "").exists()  # a damaged one is found, and reading it again says so
-    return True
 
 
 def _workspace_of(folder: Path) -> Path:

@@ -1,0 +1,71 @@
+"""The package's face: exactly these names, opened lazily, typed, with words."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import forescale
+
+NAMES = {"Project", "__version__", "compare", "fit", "forecast", "plan"}
+
+
+def test_the_names_are_these() -> None:
+    assert set(forescale.__all__) == set(dir(forescale)) == NAMES
+
+
+@pytest.mark.parametrize("name", sorted(NAMES - {"__version__"}))
+def test_every_name_is_callable_typed_and_has_words(name: str) -> None:
+    value = getattr(forescale, name)
+    assert callable(value)
+    assert inspect.getdoc(value)
+    function = value.__init__ if inspect.isclass(value) else value
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
+    assert all(p.annotation is not inspect.Parameter.empty for p in parameters)
+    assert value.__module__ == forescale._HOME[name]
+
+
+def test_another_name_is_refused() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'fitt'"):
+        _ = forescale.fitt
+
+
+def test_import_opens_nothing() -> None:
+    code = "import sys, forescale; print(sorted({m.partition('.')[0] for m in sys.modules}))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert not set(re.findall(r"'(\w+)'", ended.stdout)) & {"numpy", "scipy", "torch", "pydantic", "typer", "pyarrow"}
+
+
+def test_the_laws_open_without_any_extra() -> None:
+    """The bare package: fit, forecast, plan and compare load with every extra's modules hidden."""
+    extras = "torch numba tokenizers safetensors plotly matplotlib jinja2 ray submitit zstandard tiktoken pandas polars"
+    code = (
+        "import sys\n"
+        f"for name in {extras.split()}: sys.modules[name] = None\n"
+        "import forescale\n"
+        "print(forescale.fit, forescale.forecast, forescale.compare, forescale.Project)\n"
+        "print(forescale.plan('deepseek', flops=1e20).learning_rate)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert float(ended.stdout.splitlines()[-1]) == pytest.approx(0.3118 * 1e20**-0.125, rel=1e-3)
+
+
+def test_the_version_is_one() -> None:
+    assert forescale.__version__ == version("forescale")
+
+
+def test_types_travel_with_the_package() -> None:
+    assert (Path(str(forescale.__file__)).parent / "py.typed").exists()
+
+
+@pytest.mark.parametrize("name", sorted(set(forescale._HOME.values())))
+def test_homes_exist(name: str) -> None:
+    assert importlib.import_module(name)
