@@ -42,6 +42,15 @@ def test_seal_and_outcome_make_an_entry(tmp_path: Path) -> None:
     assert view.chain_ok
 
 
+def test_a_run_killed_before_step_0_keeps_its_seal(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    first = ledger.seal(made(), "p1", run="target", validation="v")
+    assert ledger.seal(made(), "p1", run="target", validation="v") == first
+    assert ledger.seal(made(1e18, 2.1), "p1", run="target", validation="v") != first
+    ledger.outcome(first.digest, 2.0)
+    assert ledger.seal(made(), "p1", run="target", validation="v") != first
+
+
 def test_first_seal_of_a_target_counts(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     first = ledger.seal(made(1e18, 2.0), "p1", validation="v")

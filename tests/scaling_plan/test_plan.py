@@ -227,6 +227,13 @@ def test_a_rate_law_uses_the_batch_that_is_used() -> None:
     assert made.learning_rate == pytest.approx(1e-5 * (4096 * 100) ** 0.3, rel=1e-3)
 
 
+def test_a_longer_reach_of_weight_decay_is_said() -> None:
+    law = PowerLaw(coefficient=0.5, exponents={"flops": -0.15}, conditional_on={"decay_timescale": 0.3})
+    laws = own_laws().model_copy(update={"learning_rate": law})
+    assert any("weight decay" in w for w in plan(laws, flops=1e21, conditions={"weight_decay": 0.1}).warnings)
+    assert not any("weight decay" in w for w in plan(laws, flops=1e21, conditions={"weight_decay": 0.001}).warnings)
+
+
 def test_chinchilla_gives_chinchilla() -> None:
     allocation = published.laws("chinchilla").allocation
     assert allocation is not None

@@ -58,7 +58,19 @@ class Ledger:
     def seal(
         self, plan: Plan, name: str, *, run: str | None = None, validation: str = "", note: str = ""
     ) -> LedgerLine:
-        """Seal a plan's forecast, before step 0 of its run. The line's `digest` goes into the run's spec."""
+        """Seal a plan's forecast, before step 0 of its run. The line's `digest` goes into the run's spec.
+
+        A named run that was sealed with the very same plan, and has no outcome yet, keeps its seal: a crash between
+        sealing and step 0 must not cost the run its first seal.
+        """
+        if run is not None:
+            lines = self.read().lines
+            ended = {line.seal for line in lines if line.kind == "outcome"}
+            same = ("sealed", run, validation, plan.digest)
+            for line in lines:
+                found = (line.kind, line.run, line.validation, line.plan_sha256)
+                if found == same and line.digest not in ended:
+                    return line
         fields = {"kind": "sealed", "plan": name, "run": run, "validation": validation, "note": note}
         return self._append(fields | _target(plan))
 

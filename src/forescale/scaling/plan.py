@@ -24,6 +24,8 @@ WARMUP_STEPS = 2000
 WARMUP_SHARE = 0.02
 FEW_STEPS = 1000
 """Below so many steps a run lies above the curve (measured on tiny ladders)."""
+DECAY_RATIO = 3.0
+"""From this ratio of decay timescales on, the difference to the ladder is said (our choice)."""
 FAR = 10.0
 """A target this many times beyond the measured range is said to be far."""
 
@@ -173,6 +175,7 @@ def _decide(
     m_say, tokens_say, batch_say, rate_say = guide.unconstrained(asked.flops)
     epochs = max(1.0, total / wishes.unique_tokens) if wishes.unique_tokens else 1.0
     warnings += _doubts(guide, asked.flops, flops, steps, shape, epochs, points, dials)
+    warnings += _decay_doubt(guide, rate, steps, wishes)
     placed, price = None, Cost(device_hours=None, ladder_share=_share(ladder_flops, flops))
     hardware = dials.hardware
     if hardware is not None:
@@ -262,6 +265,21 @@ def _doubts(
     if points is not None and (dials.gpus is None or dials.device is None):
         doubts.append("hours and money need --gpus and --device: the batch stays the one that is best for FLOPs")
     return doubts
+
+
+def _decay_doubt(guide: Guide, rate: float, steps: int, wishes: Wishes) -> list[str]:
+    """Weight decay acts over rate x decay x steps: inert in a tiny ladder, dominant in a long run."""
+    ladder = guide.learning_rate.law.conditional_on.get("decay_timescale")
+    decay = wishes.conditions.get("weight_decay")
+    if not isinstance(ladder, (int, float)) or not isinstance(decay, (int, float)) or ladder <= 0 or decay <= 0:
+        return []
+    target = rate * decay * steps
+    if target / ladder < DECAY_RATIO:
+        return []
+    return [
+        f"learning rate x weight decay x steps is {target:.2g} here but {ladder:.2g} in the ladder: weight decay acts "
+        "more strongly than the ladder could show; its learning-rate law is conditional on that"
+    ]
 
 
 def _multiple(tokens: float, seq_len: int) -> int:
