@@ -38,14 +38,11 @@ def chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def base_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights folder: width 48, two layers, 96 positions, untrained."""
-    import torch
-
     from forescale.base.shape import ModelShape
     from forescale.model import weights
     from forescale.model.transformer import Transformer, initialise
     from forescale.tokens.tokenizer import Tokenizer, train_tokenizer
 
-    torch.set_num_threads(1)  # so small a model only loses by sharing, and other tests run beside it
     folder = tmp_path_factory.mktemp("tiny")
     text = [message["content"] for row in conversations() for message in row["messages"]]  # type: ignore[attr-defined]
     train_tokenizer(text * 3, 300, folder / "tokenizer")

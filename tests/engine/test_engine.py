@@ -10,6 +10,7 @@ import torch
 
 from forescale.base.errors import InputError
 from forescale.engine.engine import Engine
+from forescale.model.threads import few_threads
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def prompts(engine: Engine, n: int = 12) -> list[list[int]]:
 def recompute(engine: Engine, prompt: list[int], n: int, stops: set[int]) -> tuple[list[int], bool]:
     """Greedy generation with the whole sequence through the model at every step."""
     ids: list[int] = []
-    with torch.inference_mode():
+    with torch.inference_mode(), few_threads(0):
         while len(ids) < n and len(prompt) + len(ids) < engine.limit:
             hidden = engine.model(torch.tensor([prompt + ids]))
             token = int(engine.model.logits(hidden[0, -1]).argmax())

@@ -28,6 +28,7 @@ from forescale.base.files import sha256_file
 from forescale.base.records.align import AlignRecord, StageRecord
 from forescale.model import weights
 from forescale.model.objective import Batch, sequence_logprobs
+from forescale.model.threads import few_threads
 from forescale.model.transformer import Transformer
 from forescale.tokens.tokenizer import Tokenizer
 
@@ -198,5 +199,6 @@ def logprobs(model: Transformer, examples: Sequence[Example]) -> Tensor:
     for start in range(0, len(examples), MICRO_PAIRS):
         part = examples[start : start + MICRO_PAIRS]
         rows = [example.chosen for example in part] + [example.rejected for example in part]
-        parts.append(sequence_logprobs(model, pad(rows)).view(2, -1))
+        with few_threads(model.shape.params):
+            parts.append(sequence_logprobs(model, pad(rows)).view(2, -1))
     return torch.cat(parts, 1)

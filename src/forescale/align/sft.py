@@ -23,6 +23,7 @@ from forescale.base.records.align import AlignRecord, StageRecord
 from forescale.base.records.loss import LossSum
 from forescale.model import weights
 from forescale.model.objective import next_token_nats, token_nats
+from forescale.model.threads import few_threads
 from forescale.model.transformer import Transformer
 from forescale.tokens.tokenizer import Tokenizer
 
@@ -159,8 +160,10 @@ def answer_loss(model: Transformer, tokenizer: Tokenizer, path: Path) -> LossSum
     for start in range(0, len(rows), 32):
         part = rows[start : start + 32]
         batch = pad([rendered for rendered, _ in part])
+        with few_threads(model.shape.params):
+            nats = float(token_nats(model, batch).double().sum())
         total += LossSum(
-            nats=float(token_nats(model, batch).double().sum()),
+            nats=nats,
             tokens=batch.n_counted,
             bytes=sum(answer_bytes(chat.answer) for _, chat in part),
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 from forescale.align.chat import Rendered
 from forescale.base.records.align import CurvePoint
 from forescale.model.objective import Batch
+from forescale.model.threads import few_threads
 from forescale.model.transformer import Transformer
 from forescale.train.optimizer import adamw
 from forescale.train.parallel import Ranks, Replicated
@@ -89,7 +90,8 @@ def tune(
     layout = Replicated(model, Ranks())
     for step, chosen in enumerate(plan):
         rate = learning_rate * cosine(step, n_steps, tuned.warmup_steps)
-        result = train_step(model, optimizer, make(chosen), objective, layout=layout, rate=rate, clip=CLIP)
+        with few_threads(model.shape.params):
+            result = train_step(model, optimizer, make(chosen), objective, layout=layout, rate=rate, clip=CLIP)
         tuned.counted += result.counted
         tuned.curve.append(CurvePoint(step, result.loss, rate))
         if on_step is not None:

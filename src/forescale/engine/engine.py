@@ -19,6 +19,7 @@ from forescale.base.errors import InputError
 from forescale.engine.sampling import choose, row_seeds, uniforms
 from forescale.model import weights
 from forescale.model.objective import Batch, token_nats
+from forescale.model.threads import few_threads
 from forescale.model.transformer import KVCache, Transformer
 from forescale.tokens.tokenizer import Tokenizer
 
@@ -72,10 +73,11 @@ class Engine:
         stops = torch.tensor([self.tokenizer.eos_id] if stop_ids is None else list(stop_ids), dtype=torch.int64)
         order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))  # equal lengths together: little padding
         found: dict[int, Completion] = {}
-        for start in range(0, len(order), batch):
-            rows = order[start : start + batch]
-            part = _Rows(self, [prompts[i] for i in rows], [own[i] for i in rows], max_new)
-            found |= dict(zip(rows, part.run(stops, temperature, top_p), strict=True))
+        with few_threads(self.model.shape.params):
+            for start in range(0, len(order), batch):
+                rows = order[start : start + batch]
+                part = _Rows(self, [prompts[i] for i in rows], [own[i] for i in rows], max_new)
+                found |= dict(zip(rows, part.run(stops, temperature, top_p), strict=True))
         return [found[i] for i in range(len(prompts))]
 
     @torch.inference_mode()
@@ -110,7 +112,8 @@ class Engine:
                 stop += 1
             rows = order[start:stop]
             ids_BT = _pad([sequences[i] for i in rows])
-            nats_BT = token_nats(self.model, Batch(ids_BT[:, :-1], ids_BT[:, 1:])).double().numpy()
+            with few_threads(self.model.shape.params):
+                nats_BT = token_nats(self.model, Batch(ids_BT[:, :-1], ids_BT[:, 1:])).double().numpy()
             found |= {i: nats_BT[row, : len(sequences[i]) - 1] for row, i in enumerate(rows)}
             start = stop
         return [found[i] for i in range(len(sequences))]
