@@ -50,6 +50,8 @@ DEVICES = {name: Device(name, peak, memory, node, source) for name, peak, memory
 _ALIASES = {
     "a100": "a100-80gb", "a100-sxm": "a100-80gb", "a800": "a800-80gb", "h100": "h100-sxm", "h100-sxm5": "h100-sxm",
     "h100-80gb": "h100-sxm", "v100": "v100-32gb", "4090": "rtx-4090", "3090": "rtx-3090", "5090": "rtx-5090",
+    "h100-80gb-hbm3": "h100-sxm", "h100-sxm5-80gb": "h100-sxm", "a100-sxm4-80gb": "a100-80gb", "a100-40": "a100-40gb",
+    "a100-sxm4-40gb": "a100-40gb", "a100-80": "a100-80gb", "h800-80gb": "h800", "h200-141gb": "h200",
     "rtx4090": "rtx-4090", "rtx3090": "rtx-3090", "rtx5090": "rtx-5090", "v4": "tpu-v4", "v5e": "tpu-v5e",
     "v5p": "tpu-v5p", "v6e": "tpu-v6e",
 }  # fmt: skip

@@ -262,6 +262,10 @@ def _doubts(
         doubts.append(f"{epochs:.1f} epochs: beyond about 4, repeated tokens are worth much less than new ones")
     if flops > 1.05 * asked:
         doubts.append(f"the rounded plan spends {flops / asked:.3g} x the FLOPs asked for")
+    if dials.gpus is not None and dials.device is None:
+        doubts.append("--gpus without --device: no layout, time or cost")
+    if dials.price is not None and dials.device is None:
+        doubts.append("--price without --device: no cost")
     if points is not None and (dials.gpus is None or dials.device is None):
         doubts.append("hours and money need --gpus and --device: the batch stays the one that is best for FLOPs")
     return doubts
