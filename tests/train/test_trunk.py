@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 import torch
+from rich.console import Console
 from tiny_runs import BATCH, spec, write_tokens
 
 from forescale.base.errors import ArtifactError, LayoutError
+from forescale.model.weights import load
+from forescale.tokens.tokenizer import train_tokenizer
+from forescale.train import loop
+from forescale.train.feed import Feed
 from forescale.train.log import read_log
 from forescale.train.loop import run_trunk
+from forescale.train.parallel import Ranks
+from forescale.train.progress import RunBar
 
 
 def losses(records):
@@ -115,6 +123,12 @@ def test_documents_apart_is_another_run(root):
     assert losses(apart) == pytest.approx(losses(together), rel=0.05)
 
 
+def test_a_missing_tokenizer_is_told_before_the_first_step(root):
+    with pytest.raises(ArtifactError, match=r"tokenizer\.json is missing"):
+        run_trunk(spec(root, save_weights=True))
+    assert not (root / "run").exists()
+
+
 @pytest.mark.parametrize("changes", [{"tensor": 2}, {"pipeline": 2}, {"processes": 2}])
 def test_layouts_that_cannot_be(root, changes):
     with pytest.raises(LayoutError):
@@ -134,3 +148,30 @@ def test_bf16_on_a_processor_trains_near_fp32(root):
     assert losses(half) == pytest.approx(losses(exact), rel=0.02)
     assert losses(half) != losses(exact)
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_run_that_keeps_weights_can_be_extended_from_its_constant_rate(root, monkeypatch):
+    train_tokenizer(["a few words to learn merges from"] * 3, 270, root / "tokenizer")
+    short = spec(root, branches=(BATCH * 40,), budgets=(), save_weights=True)
+    (record,) = run_trunk(short)
+    assert record.weights == str(root / "run" / "weights")
+    kept = load(record.weights)
+    again = Feed(short, Ranks()).score(kept, bf16=False)
+    assert again.nats == pytest.approx(record.validation.nats, rel=1e-6)
+    assert [p.name for p in (root / "run" / "checkpoints").glob("*.json")] == ["00000001.json"]
+
+    taken, real = [], loop.train_step
+    monkeypatch.setattr(loop, "train_step", lambda *a, **k: taken.append(1) or real(*a, **k))
+    extended = run_trunk(short.model_copy(update={"branches": (BATCH * 40, BATCH * 80)}))
+    assert len(taken) == 80 - 32  # on from 80% of the short run
+    assert losses(extended) == losses(run_trunk(spec(root, "whole", budgets=())))
+
+
+def test_the_bar_shows_loss_speed_and_time_left():
+    text = io.StringIO()
+    with RunBar("pretrain", console=Console(file=text, width=120, force_terminal=False)) as bar:
+        bar(5, 10, 2.5, 1234.0)
+        bar(10, 10, 2.25, 5678.0)
+    assert "10/10" in text.getvalue()
+    assert "loss 2.250" in text.getvalue()
+    assert "5,678 tokens/s" in text.getvalue()

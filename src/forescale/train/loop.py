@@ -21,13 +21,14 @@ from forescale.base.records.spec import RunSpec
 from forescale.base.runtime import machine
 from forescale.model.objective import next_token_nats
 from forescale.model.transformer import Transformer, initialise
+from forescale.model.weights import save_state
 from forescale.train.checkpoint import Checkpointer, CheckpointMeta, read_latest
 from forescale.train.device import compiler_exists, default_device, peak_flops, uses_bf16
 from forescale.train.feed import Feed
 from forescale.train.log import RunLog
 from forescale.train.optimizer import adamw
 from forescale.train.parallel import Ranks, Replicated, check_layout, lay_out
-from forescale.train.records import fingerprint, read_records, write_records, write_spec
+from forescale.train.records import check_tokenizer, fingerprint, read_records, write_records, write_spec
 from forescale.train.schedule import branch_steps, factor, total_steps
 from forescale.train.signals import Interrupted, StopWish
 from forescale.train.state import Snapshot, TrainState
@@ -48,6 +49,7 @@ def run_trunk(spec: RunSpec, *, on_step: OnStep | None = None, ranks: Ranks | No
     ranks = ranks or Ranks(device=default_device())
     steps = branch_steps(spec)
     check_layout(spec, ranks)
+    check_tokenizer(spec)
     records = read_records(spec)
     if len(records) == len(steps):
         return records
@@ -214,14 +216,10 @@ class _Run:
 
     def _write_weights(self) -> str:
         """The model as a Hugging Face folder."""
-        from forescale.model import weights
-
         folder = self.out / "weights"
-        full = {name: self.layout.whole(p.detach()) for name, p in self.model.named_parameters()}
+        state = {name: self.layout.whole(p.detach()).cpu() for name, p in self.model.named_parameters()}
         if self.ranks.leads:
-            whole = Transformer(self.spec.shape, self.spec.init_std)
-            whole.load_state_dict(full)
-            weights.save(whole, folder, Path(self.spec.tokenizer_dir))
+            save_state(state, self.spec.shape, folder, self.spec.tokenizer_dir, init_std=self.model.init_std)
         return str(folder)
 
     # --- log, clock, checkpoints -------------------------------------------------------------------------------

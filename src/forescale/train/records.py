@@ -38,6 +38,13 @@ def write_spec(spec: RunSpec, digest: str) -> None:
     spec.write(path)
 
 
+def check_tokenizer(spec: RunSpec) -> None:
+    """A run that will write weights needs its tokenizer at the end: better to know before the first step."""
+    path = Path(spec.tokenizer_dir) / "tokenizer.json"
+    if spec.save_weights and not path.exists():
+        raise ArtifactError(f"{path} is missing", remedy="forescale tokenize makes it", file=path)
+
+
 def read_records(spec: RunSpec) -> list[RunRecord]:
     """The records of this spec's first branches, as far as they have ended.
 
