@@ -162,7 +162,7 @@ class Duplicates:
     kept: I64
     similarity: F64
     exact: Mask
-    """It equals an earlier document byte for byte."""
+    """It goes, and equals the one that is kept for it byte for byte."""
 
     @property
     def removed(self) -> Mask:
@@ -174,16 +174,17 @@ def find_duplicates(work: Work, threshold: float, rank: I64, executor: Executor)
     """Exact and near duplicates; of a connected group the first by `rank` stays."""
     n = len(work)
     first = _first_of(np.unique(work.digests, axis=0, return_inverse=True)[1].reshape(-1), rank)
-    exact = first != np.arange(n)
-    pairs = candidates(work, ~exact)
+    repeated = first != np.arange(n)
+    pairs = candidates(work, ~repeated)
     similar = verify(work, pairs, "near", threshold - SLACK, executor)
     near = pairs[similar >= threshold]
-    edges = np.concatenate([near, np.stack([first, np.arange(n)], axis=1)[exact]])
+    edges = np.concatenate([near, np.stack([first, np.arange(n)], axis=1)[repeated]])
     kept = _first_of(groups(n, edges), rank)
     removed = np.flatnonzero(kept != np.arange(n))
     links = np.stack([kept[removed], removed], axis=1)
     similarity = np.ones(n)
-    similarity[removed] = np.where(kept[removed] == first[removed], 1.0, verify(work, links, "kept", 0.0, executor))
+    exact = repeated & (kept == first)
+    similarity[removed] = np.where(exact[removed], 1.0, verify(work, links, "kept", 0.0, executor))
     return Duplicates(kept, similarity, exact)
 
 

@@ -146,21 +146,27 @@ def read_part(part: ReadPart) -> int:
         return part.index
     try:
         writer = _Writer(part)
-        quarantine: list[Quarantined] = []
-        n_files = 0
-        for file in part.files:
-            n_before = len(writer.facts)
-            for row in read_rows(file):
-                if isinstance(row, Quarantined):
-                    quarantine.append(row)
-                    continue
-                for piece in cut(row) if part.cut_long else (row,):
-                    writer.add(piece)
-            n_files += len(writer.facts) > n_before
-        writer.finish(quarantine, n_files)
+        with writer.docs, writer.grams:
+            quarantine, n_files = _read_files(part, writer)
+            writer.finish(quarantine, n_files)
     except OSError as error:
         raise disk_failure(error, part.work) from error
     return part.index
+
+
+def _read_files(part: ReadPart, writer: _Writer) -> tuple[list[Quarantined], int]:
+    quarantine: list[Quarantined] = []
+    n_files = 0
+    for file in part.files:
+        n_before = len(writer.facts)
+        for row in read_rows(file):
+            if isinstance(row, Quarantined):
+                quarantine.append(row)
+                continue
+            for piece in cut(row) if part.cut_long else (row,):
+                writer.add(piece)
+        n_files += len(writer.facts) > n_before
+    return quarantine, n_files
 
 
 class Work:
@@ -247,9 +253,12 @@ class Work:
 def open_work(folder: Path, key: str) -> None:
     """Make the work folder of this key; what another key left there goes away."""
     marker = folder / "key"
-    if folder.exists() and (not marker.exists() or marker.read_text() != key):
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if folder.exists() and (not marker.exists() or marker.read_text() != key):
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_failure(error, folder) from error
     write_atomic(marker, key.encode())
 
 

@@ -136,8 +136,8 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
             import zstandard
         except ImportError as error:
             raise MissingExtraError.of("corpus", "reading .zst files") from error
-        with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-            yield _Whole(stream, zstandard.ZstdError)
+        with path.open("rb") as raw:
+            yield io.BufferedReader(_Zstd(raw, zstandard), 2**20)
     elif ending == ".gz":
         with gzip.open(path, "rb") as unpacked:
             yield cast(IO[bytes], unpacked)
@@ -146,27 +146,43 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
             yield plain
 
 
-class _Whole(io.BufferedReader):
-    """A zstd stream whose own error is an OSError, as that of the other formats is."""
+class _Zstd(io.RawIOBase):
+    """Frames of a zstd file as one stream; its own reader takes a truncated file for a whole one."""
 
-    def __init__(self, stream: Any, error: type[Exception]) -> None:
-        super().__init__(_AsOsError(stream, error), 2**20)
-
-
-class _AsOsError(io.RawIOBase):
-    def __init__(self, stream: Any, error: type[Exception]) -> None:
-        self._stream, self._error = stream, error
+    def __init__(self, raw: IO[bytes], zstandard: Any) -> None:
+        self._raw, self._zstandard = raw, zstandard
+        self._frame: Any = None
+        self._left = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        try:
-            data = self._stream.read(len(buffer))
-        except self._error as error:
-            raise OSError(str(error)) from error
-        buffer[: len(data)] = data
-        return len(data)
+        while not self._left:
+            packed = self._raw.read(2**17)
+            if not packed:
+                if self._frame is not None:
+                    raise EOFError
+                return 0
+            self._left = self._unpack(packed)
+        n = min(len(buffer), len(self._left))
+        buffer[:n] = self._left[:n]
+        self._left = self._left[n:]
+        return n
+
+    def _unpack(self, packed: bytes) -> bytes:
+        pieces = []
+        while packed:
+            if self._frame is None:
+                self._frame = self._zstandard.ZstdDecompressor().decompressobj()
+            try:
+                pieces.append(self._frame.decompress(packed))
+            except self._zstandard.ZstdError as error:
+                raise OSError(str(error)) from error
+            packed = b""
+            if self._frame.eof:
+                packed, self._frame = self._frame.unused_data, None
+        return b"".join(pieces)
 
 
 def read_rows(file: InputFile) -> Iterator[Row | Quarantined]:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from forescale.base.executor import Executor, results
@@ -107,7 +106,7 @@ def write_all(
         )
     for name in folders:
         for stale in sorted((out / name).glob("*.parquet")):
-            if int(stale.stem.rpartition("-")[2]) >= work.n_parts:
+            if not stale.stem.startswith("part-") or int(stale.stem.rpartition("-")[2]) >= work.n_parts:
                 stale.unlink()
     results(executor.map(write_part, parts, label="write"))
 
@@ -116,8 +115,3 @@ def contents(folder: Path, columns: Sequence[str] | None = None) -> list[dict[st
     """All rows of a folder of parts, in order (for corpora that fit into memory)."""
     files = sorted(folder.glob("*.parquet"))
     return [row for file in files for row in pq.read_table(file, columns=columns).to_pylist()]
-
-
-def same_text(table: pa.Table, text: str) -> pa.Table:
-    """Rows with exactly this text."""
-    return table.filter(pc.equal(table["text"], text))
