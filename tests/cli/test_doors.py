@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -169,6 +170,62 @@ def test_a_closed_pipe_is_no_error() -> None:
         assert process.wait(timeout=60) == 0
         assert process.stderr.read() == ""
         process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--help"], 0),
+        (["plan", "--help"], 0),
+        (["--version"], 0),
+        (["example", "recipe"], 0),
+        (["nosuch", "--json"], 2),
+    ],
+)
+def test_a_reader_that_never_reads(words: list[str], code: int) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", "forescale", *words], stdout=write, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    finally:
+        os.close(write)
+    assert (ended.returncode, ended.stderr) == (code, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", [["example", "recipe"], ["example", "recipe", "--json"], ["nosuch", "--json"]])
+def test_a_full_disk_behind_standard_output(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "forescale", *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert ended.returncode == 8
+    assert "No space left" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_library_does_not_choose_the_exit_code(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "build", lambda: fails_with(SystemExit(3)))
+    assert run("broken", "--json").json["error"]["code"] == 1
+
+
+@pytest.mark.parametrize(("broken", "code"), [("standard output", 0), ("a worker's pipe", 8)])
+def test_only_a_closed_standard_output_is_no_error(broken: str, code: int) -> None:
+    body = "print('x', flush=True)" if broken == "standard output" else "raise BrokenPipeError(32, 'Broken pipe')"
+    script = (
+        "import sys, typer; from forescale.cli import main, verb\n"
+        "app = typer.Typer(); app.callback()(lambda: None)\n"
+        f"def talk(common):\n    'Talk.'\n    {body}\n"
+        "verb.verb(app, 'talk')(talk); main.build = lambda: app; sys.exit(main.main(['talk']))"
+    )
+    read, write = os.pipe()
+    if code == 0:
+        os.close(read)
+    ended = subprocess.run([sys.executable, "-c", script], stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(write)
+    assert ended.returncode == code, ended.stderr
 
 
 def test_ctrl_c_says_how_to_go_on() -> None:

@@ -117,6 +117,19 @@ def test_example_recipe(run: Any, empty_home: Path) -> None:
     assert (empty_home / "a.toml").exists()
 
 
+def test_example_runs_are_what_they_say(run: Any, empty_home: Path) -> None:
+    """The table is read as it is; its best sizes are the least of its own truth."""
+    from forescale.project.example import BUDGETS, best_size, expected_loss
+
+    assert run("example", "runs", "--out", "runs.csv").code == 0
+    read = run("fit", "runs.csv", "--dry-run", "--json").json
+    assert (read["scale"], read["runs"]["used"]) == ("M", 65)
+    assert [row["reason"] for row in read["runs"]["left_out"]] == ["the run is diverged, not finished"]
+    for flops in BUDGETS:
+        best = best_size(flops)
+        assert min((0.9, 1.0, 1.1), key=lambda factor: expected_loss(best * factor, flops / best / factor)) == 1.0
+
+
 def test_a_forecast_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     from forescale.cli import tables
 

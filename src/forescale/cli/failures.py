@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import json
+import os
 import sys
 import traceback
 from typing import Any
@@ -115,9 +116,28 @@ def report(error: BaseException, *, as_json: bool, debug: bool) -> int:
     if debug:
         traceback.print_exception(error, file=sys.stderr)
     if as_json:
-        print(json.dumps({"error": told.as_json()}))
-    elif told.exit_code == INTERRUPTED:
+        return _print_object({"error": told.as_json()}, told.exit_code)
+    if told.exit_code == INTERRUPTED:
         print(f"\n{told}", file=sys.stderr)
     else:
         print(f"error: {told}", file=sys.stderr)
     return told.exit_code
+
+
+def _print_object(data: dict[str, Any], code: int) -> int:
+    """Print a failure's object; where even that fails, the failure's own code still counts, or 8 for a full disk."""
+    try:
+        print(json.dumps(data), flush=True)
+    except BrokenPipeError:
+        silence()
+    except OSError as error:
+        silence()
+        print(f"error: {in_our_words(error)}", file=sys.stderr)
+        return SystemFailure.exit_code
+    return code
+
+
+def silence() -> None:
+    """Standard output leads nowhere from here on, so that the interpreter's last flush cannot fail."""
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, sys.stdout.fileno())

@@ -10,7 +10,6 @@ import typer
 
 from forescale.cli import failures, ladder, laws, look, runs, text, workspace
 from forescale.cli.arguments import spread
-from forescale.cli.verb import closed_pipe
 
 ROOMS = (workspace, text, laws, ladder, runs, look)
 """Each registers its verbs. A verb that is not built is not listed."""
@@ -59,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = command.main(args=words, prog_name="forescale", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except BrokenPipeError:
-        return closed_pipe()
+    except (BrokenPipeError, SystemExit):  # the parser and rich end the process themselves when the reader went away
+        failures.silence()
+        return 0
     except typer.Abort:
         return failures.report(KeyboardInterrupt(), as_json="--json" in words, debug=False)
     except Exception as error:

@@ -6,6 +6,7 @@ import inspect
 import json
 import math
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -71,14 +72,38 @@ def run(action: Callable[[], Any], name: str, common: Common) -> int:
     """Call the verb, print its result, and give the exit code."""
     try:
         with _standard_output_kept_clean(common.json):
-            result = action()
+            result = _result_of(action)
+    except BrokenPipeError as error:
+        if _reader_left():
+            failures.silence()
+            return 0
+        return failures.report(error, as_json=common.json, debug=common.debug)
+    except (Exception, KeyboardInterrupt) as error:
+        return failures.report(error, as_json=common.json, debug=common.debug)
+    try:
         problem = print_result(name, result, as_json=common.json)
         sys.stdout.flush()
         return problem
-    except BrokenPipeError:
-        return closed_pipe()
-    except (Exception, KeyboardInterrupt) as error:
-        return failures.report(error, as_json=common.json, debug=common.debug)
+    except BrokenPipeError:  # the reader went away (`forescale ... | head`): no error
+        failures.silence()
+        return 0
+    except OSError as error:
+        failures.silence()
+        return failures.report(error, as_json=False, debug=common.debug)
+
+
+def _reader_left() -> bool:
+    """Whether it is standard output that broke, and not a pipe between our own processes."""
+    poll = select.poll()
+    poll.register(_descriptor(sys.stdout), select.POLLOUT)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _result_of(action: Callable[[], Any]) -> Any:
+    try:
+        return action()
+    except SystemExit as error:  # a library must not choose our exit code
+        raise RuntimeError(f"something below ended the process with {error.code}") from error
 
 
 def print_result(name: str, result: Any, *, as_json: bool) -> int:
@@ -113,13 +138,6 @@ def plain(value: Any) -> Any:
     if hasattr(value, "item"):  # a numpy scalar
         return plain(value.item())
     return str(value)
-
-
-def closed_pipe() -> int:
-    """The reader went away (`forescale ... | head`): no error, and no complaint at exit either."""
-    sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, sys.stdout.fileno())
-    return 0
 
 
 @contextmanager

@@ -284,7 +284,7 @@ def example_verb(what: str, *, out: Path | None = None, force: bool = False) -> 
 
         text = commented_recipe()
     else:
-        from forescale.scaling.example import runs_csv
+        from forescale.project.example import runs_csv
 
         text = runs_csv()
     if out is None:
