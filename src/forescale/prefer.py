@@ -1,7 +1,7 @@
 """Preference pairs from a model's own answers (paper 6.3: candidates come from the chat model itself).
 
 Who ranks is not given in the paper. Here a rule ranks, and each pair says which: an answer that goes round in a
-circle to its last position loses to one that was merely cut off, that one to one that ended but is empty or repeats,
+circle to its last position loses to one that was merely cut off, that one to one that ended but is empty, repeats or is broken,
 and that one to a proper answer. Among proper answers the one closer to the reference answer (chrF) wins, if the gap
 is clear. Likelihood never ranks: it would teach the model to like what it likes, and short answers most.
 """
@@ -26,7 +26,7 @@ SUMMARY = "prefer.json"
 CLEAR_GAP = 0.05
 """Difference in chrF from which one proper answer is closer than another (our choice)."""
 LOOP, CUT, POOR, PROPER = range(4)
-REASONS = {LOOP: "repeats", CUT: "unterminated", POOR: "empty or repeating"}
+REASONS = {LOOP: "repeats", CUT: "unterminated", POOR: "empty, repeating or broken"}
 """Why the rejected answer lost, by its class; between proper answers: `closer`."""
 
 
@@ -46,7 +46,8 @@ def judge(text: str, ended: bool, reference: str) -> Answer:
     if not ended:
         quality = LOOP if loop else CUT
     else:
-        quality = POOR if loop or not text.strip() else PROPER
+        broken = "\ufffd" in text  # bytes that are no character
+        quality = POOR if loop or broken or not text.strip() else PROPER
     return Answer(text, ended, quality, chrf(text, reference))
 
 

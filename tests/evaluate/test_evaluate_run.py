@@ -182,6 +182,7 @@ def test_the_better_answer_is_chosen(chats: Path) -> None:
         "proper": ("tree, tree.", True),
         "other": ("a cloud.", True),
         "empty": ("", True),
+        "broken": ("tree, tree\ufffd", True),
         "cut": ("tree, and then", False),
         "loop": ("tree, " * 12, False),
     }
@@ -191,7 +192,7 @@ def test_the_better_answer_is_chosen(chats: Path) -> None:
         return best_pair(question, [judged[name] for name in names])
 
     for loser, reason in (
-        ("loop", "repeats"), ("cut", "unterminated"), ("empty", "empty or repeating"), ("other", "closer"),
+        ("loop", "repeats"), ("cut", "unterminated"), ("empty", "empty, repeating or broken"), ("broken", "empty, repeating or broken"), ("other", "closer"),
     ):  # fmt: skip
         found = pair(loser, "proper")
         assert isinstance(found, Pair)

@@ -84,6 +84,9 @@ def test_about_follows_the_records(tmp_path: Path) -> None:
     assert "12.3 million tokens, to 2.00 bits per byte" in text
     assert "Tuned by SFT." in text
     assert "only continues text" in about(run, SHAPE)
+    moved = tmp_path.with_name("moved")
+    tmp_path.rename(moved)
+    assert about(moved / "sft" / "weights", SHAPE) == text
 
 
 def test_ctrl_c_stops_an_answer_and_ctrl_d_leaves(base_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

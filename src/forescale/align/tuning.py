@@ -102,13 +102,21 @@ def tune(
     return tuned
 
 
-def collate(examples: Sequence[Rendered], *, most_tokens: int = 8192) -> list[Batch]:
-    """Micro-batches of at most `most_tokens` positions, padded on the right; the mask says which targets count."""
+def collate(examples: Sequence[Rendered], *, most_tokens: int = 8192, slack: float = 1.4) -> list[Batch]:
+    """Micro-batches of at most `most_tokens` positions, padded on the right; the mask says which targets count.
+
+    Rows are sorted by length, and a row over `slack` times as long as the shortest of its micro-batch opens the next:
+    padding costs as much as text.
+    """
     batches, rows = [], sorted(examples, key=lambda e: len(e.ids))
     start = 0
     while start < len(rows):
         stop = start + 1
-        while stop < len(rows) and (stop + 1 - start) * len(rows[stop].ids) <= most_tokens:
+        while (
+            stop < len(rows)
+            and (stop + 1 - start) * len(rows[stop].ids) <= most_tokens
+            and len(rows[stop].ids) <= slack * len(rows[start].ids)
+        ):
             stop += 1
         batches.append(pad(rows[start:stop]))
         start = stop

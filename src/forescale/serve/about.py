@@ -32,13 +32,18 @@ def lineage(weights_dir: Path) -> tuple[dict[str, Any] | None, list[str]]:
         if isinstance(record, dict) and record.get("kind") in ("sft", "dpo"):
             if record.get("status") == "finished":
                 stages.insert(0, str(record["kind"]).upper())
-            folder = Path(str(record.get("parent")))
+            folder = _parent(folder, Path(str(record.get("parent"))))
             continue
         if isinstance(record, list) and record:
             own = [r for r in record if r.get("weights") and Path(str(r["weights"])).name == folder.name]
             return (own or record)[-1], stages
         return (record if isinstance(record, dict) and "tokens" in record else None), stages
     return None, stages
+
+
+def _parent(folder: Path, named: Path) -> Path:
+    """The weights that a stage started from; in a workspace that was moved, the run of that name beside it."""
+    return named if named.exists() else folder.parent.parent / named.parent.name / named.name
 
 
 def _read(path: Path) -> Any:
