@@ -1,9 +1,9 @@
 """Preference pairs from a model's own answers (paper 6.3: candidates come from the chat model itself).
 
 Who ranks is not given in the paper. Here a rule ranks, and each pair says which: an answer that goes round in a
-circle to its last position loses to one that was merely cut off, that one to one that ended but is empty, repeats or is broken,
-and that one to a proper answer. Among proper answers the one closer to the reference answer (chrF) wins, if the gap
-is clear. Likelihood never ranks: it would teach the model to like what it likes, and short answers most.
+circle to its last position loses to one that was merely cut off, that one to one that ended but is empty, repeats or
+is broken, and that one to a proper answer. Among proper answers the one closer to the reference answer (chrF) wins,
+if the gap is clear. Likelihood never ranks: it would teach the model to like what it likes, and short answers most.
 """
 
 from __future__ import annotations
