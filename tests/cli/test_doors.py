@@ -156,7 +156,7 @@ def test_a_closed_pipe_is_no_error() -> None:
     code = (
         "import sys, typer; from forescale.cli import main, verb\n"
         "app = typer.Typer(); app.callback()(lambda: None)\n"
-        "def long(common):\n    'Long.'\n    return {'rows': [{'n': i, 'text': 'x' * 200} for i in range(20000)]}\n"
+        "def long(common):\n    'Long.'\n    return {'rows': [{'n': i, 'text': 'x' * 200} for i in range(2000)]}\n"
         "verb.verb(app, 'long')(long); main.build = lambda: app; sys.exit(main.main(['long', *sys.argv[1:]]))"
     )
     for options in ([], ["--json"]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+from pathlib import Path
 
 import pytest
 import typer
@@ -64,7 +65,17 @@ def test_values_are_read_as_numbers_where_they_are() -> None:
     assert isinstance(read["d_model"], int)
 
 
-def test_a_path_is_no_value() -> None:
+def test_a_path_is_no_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tag=v2.csv").touch()
+    assert spread(["fit", "--where", "a=1", "b=2", "tag=v2.csv"]) == [
+        "fit",
+        "--where",
+        "a=1",
+        "--where",
+        "b=2",
+        "tag=v2.csv",
+    ]
     assert spread(["fit", "--where", "a=1", "runs.csv"]) == ["fit", "--where", "a=1", "runs.csv"]
     assert spread(["compare", "--validation", "v", "a.csv", "b.csv"]) == [
         "compare",

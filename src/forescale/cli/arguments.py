@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 KEY_VALUE = ("--column", "--where", "--conditions", "--set")
 """Options whose values are KEY=VALUE: following words of that form belong to them too."""
@@ -12,6 +13,11 @@ FOLDERS = ("--validation",)
 """Options that take every following word, once the verb has had its own words."""
 
 _PAIR = re.compile(r"[A-Za-z_][\w.\- ]*=.+")
+
+
+def _is_pair(word: str) -> bool:
+    """KEY=VALUE, unless a file has that very name."""
+    return bool(_PAIR.fullmatch(word)) and not Path(word).exists()
 
 
 def spread(arguments: Sequence[str]) -> list[str]:
@@ -37,7 +43,7 @@ def spread(arguments: Sequence[str]) -> list[str]:
         elif word.startswith("-"):
             current = ""
             out.append(word)
-        elif (current in KEY_VALUE and _PAIR.fullmatch(word)) or (current in FOLDERS and words > 1):
+        elif (current in KEY_VALUE and _is_pair(word)) or (current in FOLDERS and words > 1):
             out += [current, word]
         else:
             current, words = "", words + 1

@@ -26,7 +26,10 @@ def pretrain(
     plan: Annotated[
         str | None, typer.Argument(metavar="[PLAN]", help="A plan's name or file; default: the workspace's newest.")
     ] = None,
-    processes: Annotated[int, typer.Option("--processes", min=1, metavar="N", help="Ranks on this machine.")] = 1,
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", parser=count, metavar="N", help="Ranks on this machine. Default: [parallel] data."),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print the run and its forecast; seal and train nothing.", show_default=False),
