@@ -141,20 +141,20 @@ def test_an_outcome_needs_a_seal_and_is_written_once(tmp_path: Path) -> None:
 def _write(path: str) -> None:
     ledger = Ledger(path)
     one = made()
-    for k in range(20):
+    for k in range(12):
         ledger.planned(one, f"p{k}")
 
 
 def test_concurrent_writers_keep_the_chain(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write, args=(str(path),)) for _ in range(3)]
+    writers = [context.Process(target=_write, args=(str(path),)) for _ in range(2)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join(60)
     chain = Ledger(path).read()
-    assert len(chain.lines) == 60
+    assert len(chain.lines) == 24
     assert chain.broken is None
 
 

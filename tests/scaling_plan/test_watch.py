@@ -115,7 +115,11 @@ def test_tables(tmp_path: Path) -> None:
 
 def test_our_own_run(tmp_path: Path) -> None:
     rows = [{"step": s, "tokens": 100 * s, "loss": 5.0 - s / 100, "bpb": 2.0, "lr": 1e-3} for s in (10, 20, 30)]
-    lines = [json.dumps(r) for r in rows] + [json.dumps(rows[1] | {"loss": 4.7}), '{"step": 40, "lo']
+    branch = rows[1] | {"loss": 9.0, "branch": 2000}
+    lines = [json.dumps(r) for r in [rows[0], branch, rows[1], branch, rows[2]]] + [
+        json.dumps(rows[1] | {"loss": 4.7}),
+        '{"step": 40, "lo',
+    ]
     (tmp_path / "log.jsonl").write_text("\n".join(lines))
     (tmp_path / "spec.json").write_text(json.dumps({"branches": [3000, 6000], "batch_tokens": 100}))
     curve = read_curve(tmp_path)

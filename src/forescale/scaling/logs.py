@@ -156,6 +156,8 @@ def _from_table(rows: Iterable[Mapping[str, Any]], kind: str, metric: str | None
     elif any(" - " in name for name in names.values()):
         kind = "wandb"
     for row in rows:
+        if kind == "jsonl" and row.get("branch") is not None:
+            continue  # our trunks log the decay of a shorter branch beside their own steps
         points.add(row.get(step or tokens or ""), row.get(loss), row.get(rate or ""), row.get(tokens or ""))
     return points, kind, "bpb" if loss.lower().endswith("bpb") else "nats_per_token"
 

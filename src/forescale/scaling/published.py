@@ -106,7 +106,8 @@ def steplaw() -> Laws:
     return _laws(
         "Li et al. (arXiv 2503.04715), Step Law",
         scale="N1",
-        range_flops=1e21,
+        range_flops=6e20,
+        range_size=1.07e9,
         learning_rate=PowerLaw(
             coefficient=1.79, exponents={"size": -0.713, "tokens": 0.307}, conditional_on=conditions
         ),
@@ -174,8 +175,15 @@ def split_of(surface: Surface, factor: float) -> Allocation:
     )
 
 
-def _laws(source: str, *, range_flops: float, notes: list[str] | None = None, **fields: object) -> Laws:
-    """A published set. `range_flops` is the largest compute its authors measured, roughly."""
+def _laws(
+    source: str,
+    *,
+    range_flops: float,
+    range_size: float | None = None,
+    notes: list[str] | None = None,
+    **fields: object,
+) -> Laws:
+    """A published set. `range_flops` is the largest compute its authors measured, roughly (at `range_size`)."""
     from forescale.base.records.laws import Largest
 
     record = Laws.model_validate(
@@ -185,7 +193,9 @@ def _laws(source: str, *, range_flops: float, notes: list[str] | None = None, **
             **fields,
         }
     )
-    if record.allocation is None:
-        return record
-    size, tokens = record.allocation.split(range_flops)
+    if range_size is not None:
+        size, tokens = range_size, range_flops / (record.flops_factor * range_size)
+    else:
+        assert record.allocation is not None
+        size, tokens = record.allocation.split(range_flops)
     return record.model_copy(update={"largest": Largest(flops=range_flops, size=size, tokens=tokens)})
