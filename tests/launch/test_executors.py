@@ -138,3 +138,17 @@ def test_slurm_jobs_run_on_submitits_own_executor(tmp_path):
     (lost,) = executor.map(jobs.always_killed, [0], retries=0)
     assert isinstance(lost.error, SystemFailure)
     assert next(executor.map(jobs.threads, [0])).result == ("1", "PASSIVE", 1)
+
+
+def test_ray_tasks(tmp_path):
+    pytest.importorskip("ray")
+    from forescale.launch.ray import RayExecutor
+
+    executor = RayExecutor(workers=2)
+    assert results(executor.map(jobs.square, range(5))) == [x * x for x in range(5)]
+    outcomes = sorted(executor.map(jobs.fail, range(3), retries=0), key=lambda o: o.index)
+    assert [o.result for o in outcomes] == [0, None, None]
+    assert isinstance(outcomes[1].error, InputError)
+    (lost,) = executor.map(jobs.always_killed, [0], retries=0)
+    assert isinstance(lost.error, SystemFailure)
+    assert [o.result for o in executor.map(jobs.kill_myself, [str(tmp_path / "k")])] == [7]

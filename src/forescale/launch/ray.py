@@ -65,7 +65,7 @@ class RayExecutor:
             return self._ray.get(handle)
         except self._ray.exceptions.RayError as error:
             return False, LostTaskError(
-                f"a Ray task was lost: {str(error).strip().splitlines()[0]}",
+                f"a Ray task was lost: {str(error).strip().splitlines()[-1]}",
                 why="its process or its node ended",
                 remedy="run the same command again: finished parts are not repeated",
             )

@@ -47,9 +47,13 @@ class Meter:
         return sum(times) / len(times)
 
     def rank_gain(self, shape: ModelShape, batch_tokens: int, *, ranks: int, seconds: float = SECONDS) -> float:
-        """How much faster `ranks` data-parallel ranks of one run are than one process of a busy machine."""
+        """How much faster `ranks` data-parallel ranks of one run are than one process of a busy machine.
+
+        At most `ranks`: more can only mean that the machine was busier with others during the first measurement.
+        """
         alone = self.seconds_per_token(shape, batch_tokens, seconds=seconds)
-        return alone / ranks_seconds_per_token(SpeedCase(shape, batch_tokens, self.threads, seconds), ranks)
+        together = ranks_seconds_per_token(SpeedCase(shape, batch_tokens, self.threads, seconds), ranks)
+        return min(float(ranks), alone / together)
 
     def _time(self, case: SpeedCase) -> list[float]:
         return results(self._pool.map(seconds_per_token, [case] * self.processes, label="speed"))
