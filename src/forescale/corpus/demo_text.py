@@ -37,10 +37,12 @@ _NAMES = (
     "pyyaml rich safetensors scipy shellingham sympy tokenizers torch tqdm typer typing-extensions typing-inspection "
     "zstandard"
 )
-PACKAGES = tuple(_NAMES.split())
+PACKAGES = (STANDARD_LIBRARY, *_NAMES.split())
 """What the extras report, train and corpus install, all pinned by constraints.txt. pip and setuptools come with the
 Python and differ from machine to machine: left out."""
 
+HIDDEN = ".demo-text"
+"""Folder of what only a rerun needs."""
 SHORTEST = 80
 """Docstrings up to this many characters are names in other words (our choice)."""
 _LEFT_OUT = frozenset({"tests", "test", "_tests", "testing", "site-packages", "lib2to3", "ensurepip", "__pycache__"})
@@ -69,7 +71,7 @@ class ParsePart:
     @property
     def pairs(self) -> Path:
         """The part's question and answer pairs."""
-        return self.out / ".pairs" / f"{self.package}-{self.index:03d}.jsonl"
+        return self.out / HIDDEN / f"{self.package}-{self.index:03d}.jsonl"
 
 
 def collect(out: Path, executor: Executor, packages: Sequence[str] = PACKAGES) -> DemoText:
@@ -78,15 +80,14 @@ def collect(out: Path, executor: Executor, packages: Sequence[str] = PACKAGES) -
     Packages that are not installed are named and left out. Called again, it parses only what is missing.
     """
     key, parts, missing = _plan(out, packages)
-    summary_path = out / "summary.json"
-    if summary_path.exists():
+    summary_path, marker = out / HIDDEN / "summary.json", out / HIDDEN / "key"
+    if summary_path.exists() and (out / "pairs.jsonl").exists() and all(part.text.exists() for part in parts):
         found = DemoText.read(summary_path)
         if found.key == key:
             return found
-    marker = out / ".key"
     if not marker.exists() or marker.read_text() != key:
-        for stale in (*out.glob("text/*/*.parquet"), *out.glob(".pairs/*.jsonl"), summary_path):
-            stale.unlink(missing_ok=True)
+        for stale in (*out.glob("text/*/[0-9]*.parquet"), *out.glob(f"{HIDDEN}/*")):
+            stale.unlink()
         write_atomic(marker, key.encode())
     counts = results(executor.map(parse_part, parts, label="collect"))
     candidates = [
@@ -112,9 +113,12 @@ def collect(out: Path, executor: Executor, packages: Sequence[str] = PACKAGES) -
 
 def _plan(out: Path, packages: Sequence[str]) -> tuple[str, list[ParsePart], list[str]]:
     """A key of everything that is installed, the parts, and the packages that are not."""
-    parts = list(_cut(STANDARD_LIBRARY, *_standard_library(), "", out))
+    parts: list[ParsePart] = []
     missing, versions = [], [platform.python_version()]
     for package in packages:
+        if package == STANDARD_LIBRARY:
+            parts += _cut(STANDARD_LIBRARY, *_standard_library(), "", out)
+            continue
         try:
             distribution = metadata.distribution(package)
             files = distribution.files or []
@@ -129,7 +133,7 @@ def _plan(out: Path, packages: Sequence[str]) -> tuple[str, list[ParsePart], lis
         parts += _cut(package, root, names, description, out)
     if not parts:
         raise InputError("no installed documentation was found", remedy="give a folder of text: --text DIR")
-    return hashlib.sha256(json.dumps([versions, 1]).encode()).hexdigest(), parts, missing
+    return hashlib.sha256(json.dumps([list(packages), versions, 1]).encode()).hexdigest(), parts, missing
 
 
 def _standard_library() -> tuple[Path, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from forescale.base.files import write_atomic
 from forescale.base.records.corpus import Quarantined
 from forescale.corpus.read import MAX_LINE, bounded_lines, opened
 from forescale.corpus.sources import Described
+from forescale.corpus.split import choose_sources
 
 ANSWER = (25, 300)
 """Characters of an answer (our choice: short enough for a model that reads 128 tokens)."""
+HELD_SHARE = 0.05
+"""Share of the pairs held out where no validation source decides (our choice)."""
 PER_OPENING = 12
 """Answers of one source that may begin with the same four words: generated interfaces say one thing thousands of times
 (our choice)."""
@@ -84,13 +88,40 @@ def select(candidates: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def pairs(candidates: Path, validation_sources: Collection[str], train_out: Path, held_out: Path) -> tuple[int, int]:
-    """Write the pairs to tune on, and those of the validation split's sources, held out; gives both numbers."""
-    lines: tuple[list[str], list[str]] = ([], [])
-    for line in candidates.read_text(encoding="utf-8").splitlines():
-        lines[json.loads(line)["source"] in validation_sources].append(line)
-    for path, kept in ((train_out, lines[0]), (held_out, lines[1])):
-        write_atomic(path, "".join(line + "\n" for line in kept).encode())
-    return len(lines[0]), len(lines[1])
+    """Write the pairs to tune on, and those of the validation split's sources, held out; gives both numbers.
+
+    Where the validation split is of other text, whole packages are held out all the same, drawn by name.
+    """
+    rows = [json.loads(line) for line in candidates.read_text(encoding="utf-8").splitlines()]
+    counts = Counter(str(row["source"]) for row in rows)
+    held = set(validation_sources) & counts.keys() or set(choose_sources(counts, HELD_SHARE, 0))
+    return _write(
+        [r for r in rows if r["source"] not in held], [r for r in rows if r["source"] in held], train_out, held_out
+    )
+
+
+def user_pairs(path: Path, train_out: Path, held_out: Path) -> tuple[int, int, list[Quarantined]]:
+    """The user's conversations: those to tune on and those held out, both counted, and the lines that are bad.
+
+    Whole sources are held out where the file names several; else by a hash of the last answer, so that equal answers
+    stand on one side.
+    """
+    usable, bad = pairs_from_jsonl(path)
+    held = set(choose_sources(Counter(str(row["source"]) for row in usable), HELD_SHARE, 0))
+    split: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
+    for row in usable:
+        answer = " ".join(str(row["messages"][-1]["content"]).lower().split())
+        drawn = int.from_bytes(hashlib.sha256(answer.encode()).digest()[:4], "big") / 2**32
+        split[row["source"] in held if held else drawn < HELD_SHARE].append(row)
+    if not split[0]:  # a handful of conversations that all fell on one side
+        split = (split[1], [])
+    return *_write(*split, train_out, held_out), bad
+
+
+def _write(train: list[dict[str, Any]], held: list[dict[str, Any]], train_out: Path, held_out: Path) -> tuple[int, int]:
+    for path, rows in ((train_out, train), (held_out, held)):
+        write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+    return len(train), len(held)
 
 
 def pairs_from_jsonl(path: Path) -> tuple[list[dict[str, Any]], list[Quarantined]]:
