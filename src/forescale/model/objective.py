@@ -81,22 +81,17 @@ class _SumNats(torch.autograd.Function):
         for start in range(0, hidden.shape[0], CHUNK_ROWS):
             rows = slice(start, start + CHUNK_ROWS)
             h, t = hidden[rows], targets[rows, None]
-            logits = (h @ weight.T).float()
-            logits -= logits.amax(1, keepdim=True)
-            picked = logits.gather(1, t)
-            logits.exp_()
-            sums = logits.sum(1, keepdim=True)
-            nats = sums.log() - picked
+            logprobs = torch.log_softmax((h @ weight.T).float(), 1)
+            nats = -logprobs.gather(1, t)
             if mask is not None:
-                nats = nats * mask[rows, None]
+                nats *= mask[rows, None]
             total += nats.sum()
             if grad_hidden is None or grad_weight is None:
                 continue
-            logits /= sums
-            logits.scatter_add_(1, t, torch.full_like(picked, -1.0))
+            gradient = logprobs.exp_().scatter_add_(1, t, torch.full_like(nats, -1.0))
             if mask is not None:
-                logits *= mask[rows, None]
-            gradient = logits.to(weight.dtype)
+                gradient *= mask[rows, None]
+            gradient = gradient.to(weight.dtype)
             torch.mm(gradient, weight, out=grad_hidden[rows])
             grad_weight.addmm_(gradient.T, h)
         if wanted:

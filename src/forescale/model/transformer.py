@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 from forescale.base.errors import InputError
 from forescale.base.shape import ModelShape
+from forescale.model.fused import norm_qkv, norm_swiglu
 
 NORM_EPS = 1e-6
 ROPE_THETA = 10_000.0
@@ -32,6 +34,15 @@ def rope_table(n_positions: int, d_head: int, theta: float = ROPE_THETA) -> Tens
 def rotate(x_BHTE: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
     """Rotate each half-pair (e, e + E/2) by its position's angle; `sin_TE` carries the sign of its half."""
     return torch.addcmul(x_BHTE * cos_TE, x_BHTE.roll(x_BHTE.shape[-1] // 2, -1), sin_TE)
+
+
+class Rope(NamedTuple):
+    """The angles of the positions at hand, in the form that each path of a block wants."""
+
+    cos: Tensor
+    sin: Tensor
+    turn_TP: Tensor | None = None
+    """One complex number for each position and pair; given where the fused path may run."""
 
 
 class KVCache:
@@ -110,13 +121,11 @@ class Attention(nn.Module):
         self.v = nn.Linear(d, shape.n_kv_head * self.d_head, bias=False)
         self.out = nn.Linear(shape.n_head * self.d_head, d, bias=False)
 
-    def forward(
-        self, x_BTD: Tensor, rope: tuple[Tensor, Tensor], step: _Step | None, layer: int, mask: Tensor | None
-    ) -> Tensor:
+    def forward(self, x_BTD: Tensor, rope: Rope, step: _Step | None, layer: int, mask: Tensor | None) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
         heads = (-1, self.d_head)  # -1: under tensor parallelism a rank holds only its own heads
-        q_BHTE = rotate(self.q(x_BTD).unflatten(-1, heads).transpose(1, 2), *rope)
-        k_BGTE = rotate(self.k(x_BTD).unflatten(-1, heads).transpose(1, 2), *rope)
+        q_BHTE = rotate(self.q(x_BTD).unflatten(-1, heads).transpose(1, 2), rope.cos, rope.sin)
+        k_BGTE = rotate(self.k(x_BTD).unflatten(-1, heads).transpose(1, 2), rope.cos, rope.sin)
         v_BGTE = self.v(x_BTD).unflatten(-1, heads).transpose(1, 2)
         if step is not None:
             k_BGTE, v_BGTE = step.store(layer, k_BGTE, v_BGTE)
@@ -153,12 +162,27 @@ class Block(nn.Module):
         self.ffn_norm = Norm(shape.d_model, norm_eps)
         self.ffn = FeedForward(shape)
 
-    def forward(
-        self, x_BTD: Tensor, rope: tuple[Tensor, Tensor], step: _Step | None = None, mask: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x_BTD: Tensor, rope: Rope, step: _Step | None = None, mask: Tensor | None = None) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
+        if rope.turn_TP is not None and type(self.attention.q.weight) is nn.Parameter:
+            return self._fused(x_BTD, rope.turn_TP, mask)
         x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), rope, step, self.layer, mask)
         return x_BTD + self.ffn(self.ffn_norm(x_BTD))
+
+    def _fused(self, x_BTD: Tensor, turn_TP: Tensor, mask: Tensor | None) -> Tensor:
+        """The same in three autograd nodes and attention, around a tenth faster on a CPU."""
+        attention, ffn, width = self.attention, self.ffn, x_BTD.shape[-1]
+        weights = (attention.q.weight, attention.k.weight, attention.v.weight)
+        q, k, v = norm_qkv(
+            x_BTD, self.attention_norm.weight, weights, turn_TP, attention.d_head, self.attention_norm.eps
+        )
+        y_BHTE = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=attention.grouped
+        )
+        y_ND = y_BHTE.transpose(1, 2).flatten(-2).flatten(0, 1)
+        x_ND = torch.addmm(x_BTD.reshape(-1, width), y_ND, attention.out.weight.T)
+        weights = (ffn.gate.weight, ffn.up.weight, ffn.down.weight)
+        return norm_swiglu(x_ND, self.ffn_norm.weight, weights, self.ffn_norm.eps).view(x_BTD.shape)
 
 
 class Transformer(nn.Module):
@@ -206,7 +230,8 @@ class Transformer(nn.Module):
             if positions_BT is None:
                 positions_BT = cache.lengths[:, None] + torch.arange(ids_BT.shape[1], device=ids_BT.device)
             step = _Step(cache, positions_BT)
-        rope = self._rope(ids_BT.shape[1], positions_BT)
+        may_fuse = step is None and ids_BT.device.type == "cpu" and not torch.compiler.is_compiling()
+        rope = self._rope(ids_BT.shape[1], positions_BT, fuse=may_fuse and not torch.is_autocast_enabled("cpu"))
         mask = None if documents_BT is None else _same_document(documents_BT)
         x_BTD = self.embedding(ids_BT)
         for block in self.blocks:
@@ -223,7 +248,7 @@ class Transformer(nn.Module):
         """Make the table of positions anew, e.g. after the model was built without memory."""
         self.rope = rope_table(self.shape.seq_len, self.shape.head_dim, self.rope_theta).to(device)
 
-    def _rope(self, n_positions: int, positions_BT: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _rope(self, n_positions: int, positions_BT: Tensor | None, fuse: bool) -> Rope:
         """Cosines and sines of the positions asked for; the table grows when they lie beyond it."""
         needed = n_positions if positions_BT is None else int(positions_BT.max()) + 1
         table = self.rope
@@ -231,9 +256,13 @@ class Transformer(nn.Module):
             table = rope_table(needed, self.shape.head_dim, self.rope_theta).to(table.device)
             self.rope = table
         table = table.to(self.embedding.weight.dtype)
-        if positions_BT is None:
-            return table[0, :n_positions], table[1, :n_positions]
-        return table[0][positions_BT][:, None], table[1][positions_BT][:, None]
+        if positions_BT is not None:
+            return Rope(table[0][positions_BT][:, None], table[1][positions_BT][:, None])
+        cos, sin = table[0, :n_positions], table[1, :n_positions]
+        if not fuse or table.dtype != torch.float32:
+            return Rope(cos, sin)
+        half = cos.shape[1] // 2
+        return Rope(cos, sin, torch.complex(cos[:, :half], sin[:, half:]))
 
 
 def _same_document(documents_BT: Tensor) -> Tensor:
