@@ -79,6 +79,8 @@ def plan_verb(
     out: Path | None = None,
     workspace: Path | None = None,
     overrides: Sequence[str] = (),
+    name: str | None = None,
+    seconds_per_token: Callable[[ModelShape], float] | None = None,
 ) -> Plan:
     """Plan for one dial; kept in the workspace (and its ledger) where there is one, and at `out`."""
     from forescale.scaling.plan import plan
@@ -86,7 +88,9 @@ def plan_verb(
     space = workspace_or_none(workspace)
     known = facts(space, overrides, recipe)
     own = read_laws(laws) if laws is not None else known.laws
-    seconds = measured_seconds(minutes, known.model, shape or {}) if minutes is not None else None
+    seconds = seconds_per_token
+    if minutes is not None and seconds is None:
+        seconds = measured_seconds(minutes, known.model, shape or {})
     made = plan(
         own,
         flops=flops, tokens=tokens, days=days, minutes=minutes, money=money, gpus=gpus, device=device, price=price,
@@ -100,7 +104,7 @@ def plan_verb(
         hint = "add text, or plan with --unique-tokens, which counts repeated epochs"
         made = made.model_copy(update={"warnings": [*made.warnings, f"{short}: {hint}"]})
     if space is not None:
-        keep(space, made, validation=known.validation_id)
+        keep(space, made, name, validation=known.validation_id)
     if out is not None:
         made.write(out)
     return made
