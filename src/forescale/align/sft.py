@@ -1,8 +1,8 @@
 """Supervised tuning with the loss on answers only, in one stage or several (paper 6.2).
 
-Learning rate: the paper's 1e-5 (7B) is 1/42 of its pretraining peak. A model of width 100 whose peak was .006 wants
-about a third of it, .002, over two to four epochs: at this size tuning has to teach the form, not only to wake it
-(decision 0262, measured).
+Learning rate: the paper's 1e-5 (7B) is 1/42 of its pretraining peak. A model of some hundred thousand weights wants
+about a sixth of its peak (1e-3 where that was .006): at this size tuning has to teach the form of an answer, not only
+to wake it (decision 0262, with the measurement). Fewer than one epoch takes a random part of the examples.
 """
 
 from __future__ import annotations
