@@ -14,6 +14,7 @@ from forescale.base.executor import InlineExecutor
 from forescale.base.runtime import test_data as data_folder
 from forescale.corpus.dedup import dedup
 from forescale.corpus.write import contents
+from forescale.launch.local import LocalExecutor
 
 Write = Callable[[Path, list[dict[str, object]]], Path]
 INLINE = InlineExecutor()
@@ -79,6 +80,44 @@ def test_lines_that_an_earlier_document_has_go(tmp_path: Path, write_jsonl: Writ
     assert summary.by_level["line"] == {"lines": 2, "bytes": 2 * len(notice) + 2, "documents": 1}
     assert [(r["id"], r["reason"]) for r in contents(tmp_path / "out" / "removed")] == [("a.jsonl:3", "repeated lines")]
     assert summary.removed_documents == 1
+
+
+def test_other_columns_go_along(tmp_path: Path, write_jsonl: Write) -> None:
+    rng = random.Random(8)
+    t = [prose(rng) for _ in range(5)]
+    rows = [
+        {"text": t[0], "lang": "en", "n": 1},
+        {"text": 7},
+        {"text": t[0]},
+        {"text": t[1], "n": "two", "tags": ["x"]},
+    ]
+    a = write_jsonl(tmp_path / "a.jsonl", rows)
+    b = tmp_path / "b.parquet"
+    pq.write_table(pa.table({"lang": ["de", "fr", None], "text": [t[2], t[1], t[3]], "source": ["s", "s", "u"]}), b)
+    dedup([a, b], tmp_path / "out", executor=INLINE)
+    kept = contents(tmp_path / "out" / "kept")
+    names = ("lang", "n", "tags", "source")
+    assert [tuple(row[name] for name in names) for row in kept] == [
+        ("en", "1", None, None),
+        (None, "two", ["x"], None),
+        ("de", None, None, "s"),
+        (None, None, None, "u"),
+    ]
+
+
+def test_processes_give_the_same_files(tmp_path: Path, write_jsonl: Write) -> None:
+    rng = random.Random(9)
+    texts = [prose(rng) for _ in range(30)]
+    texts += [altered(rng, text, 2) for text in texts[:15]]
+    inputs = [write_jsonl(tmp_path / f"{i}.jsonl", [{"text": text} for text in texts[i::3]]) for i in range(3)]
+    pool = LocalExecutor(workers=2)
+    one = dedup(inputs, tmp_path / "one", executor=INLINE, level=["document", "line"])
+    two = dedup(inputs, tmp_path / "two", executor=pool, level=["document", "line"])
+    assert one == two
+    assert one.removed_documents == 15
+    for folder in ("kept", "removed"):
+        files = [sorted((tmp_path / run / folder).glob("*.parquet")) for run in ("one", "two")]
+        assert [f.read_bytes() for f in files[0]] == [f.read_bytes() for f in files[1]]
 
 
 def test_bad_requests_and_inputs(tmp_path: Path, write_jsonl: Write) -> None:

@@ -32,6 +32,8 @@ def dedup(
 ) -> DedupSummary:
     """Write kept/, removed/ and summary.json under `out`; a finished one is found again, a killed one goes on.
 
+    kept/ has id, text, dump and the inputs' other columns.
+
     Two documents are near duplicates when the Jaccard similarity of their word 5-grams is at least `threshold`,
     checked exactly; of each connected group the first in (dump, file, row) stays. Level `line` then drops lines of
     kept documents that an earlier kept document already holds.
@@ -69,7 +71,8 @@ def dedup(
         kept[duplicates.removed] = duplicates.kept[duplicates.removed]
         similarity = duplicates.similarity
     gone = kept >= 0
-    write_all(work, Decisions(gone.astype(np.int64), reason, kept, similarity), out, FOLDERS, COLUMNS, executor)
+    decisions = Decisions(gone.astype(np.int64), reason, kept, similarity)
+    write_all(work, decisions, out, FOLDERS, COLUMNS, executor, [part.files for part in parts])
     cut = lines.drop_repeated(work, out, np.flatnonzero(~gone), rank, executor) if "line" in levels else None
     summary = _summarise(work, gone, reason, cut)
     summary.write(out / "summary.json")

@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 from forescale.base.executor import Executor, results
 from forescale.base.files import disk_failure
 from forescale.base.records.corpus import REMOVED_COLUMNS
+from forescale.corpus.extra import add_columns
 from forescale.corpus.parts import Work, part_file
+from forescale.corpus.read import InputFile
 
 REMOVED_SCHEMA = pa.schema([(name, pa.float64() if name == "similarity" else pa.string()) for name in REMOVED_COLUMNS])
 
@@ -42,6 +44,8 @@ class WritePart:
     folders: tuple[str, ...]
     columns: tuple[str, ...]
     decisions: Mapping[str, Any]
+    files: tuple[InputFile, ...] = ()
+    """Inputs whose other columns go along; empty: ours only."""
 
 
 def write_part(part: WritePart) -> int:
@@ -63,7 +67,10 @@ def write_part(part: WritePart) -> int:
             ]
             taken = pa.table(columns, schema=REMOVED_SCHEMA)
         else:
+            paths = taken["path"].to_pylist()
             taken = taken.select(list(part.columns))
+            if part.files:
+                taken = add_columns(taken, paths, part.files)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             aside = path.with_name("." + path.name)
@@ -81,8 +88,12 @@ def write_all(
     folders: tuple[str, ...],
     columns: tuple[str, ...],
     executor: Executor,
+    files: Sequence[tuple[InputFile, ...]] = (),
 ) -> None:
-    """All folders of `out`; parts of an earlier run that are no longer made go away."""
+    """All folders of `out`; parts of an earlier run that are no longer made go away.
+
+    `files`, the inputs of each part, are given where their other columns go along.
+    """
     duplicates = np.flatnonzero(decisions.kept >= 0)
     ids = dict(zip(duplicates.tolist(), work.ids(decisions.kept[duplicates]), strict=True))
     parts = []
@@ -102,6 +113,7 @@ def write_all(
                     "kept_id": [ids.get(i) for i in rows],
                     "similarity": similarity,
                 },
+                files[index] if files else (),
             )
         )
     for name in folders:
