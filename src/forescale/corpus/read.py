@@ -286,7 +286,9 @@ def _row(value: dict[str, Any], file: InputFile, number: int) -> Row | str:
     text, given, dump = value.get("text"), value.get("id"), value.get("dump")
     if not isinstance(text, str):
         return "no `text`"
-    if any("\ud800" <= c <= "\udfff" for c in text) if not text.isascii() else False:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # JSON can spell half a character, UTF-8 cannot
         return "invalid UTF-8: lone surrogates"
     identity = f"{file.name}:{number}" if given is None else str(given)
     return Row(identity, text, file.source, f"{file.name}:{number}", file.name if dump is None else str(dump), number)
