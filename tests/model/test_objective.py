@@ -87,3 +87,19 @@ def test_no_gradient_no_work(model: Transformer) -> None:
     with torch.no_grad():
         loss = next_token_nats(model, make(False))
     assert not loss.requires_grad
+
+
+@pytest.mark.parametrize("halved", [False, True])
+def test_half_precision_keeps_the_sum_in_single(model: Transformer, halved: bool) -> None:
+    batch = make(True)
+    exact = whole(model, batch).sum()
+    expected = gradients(model, exact)
+    model = model.to(torch.bfloat16) if halved else model
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=not halved):
+        ours, by_row = next_token_nats(model, batch), sequence_logprobs(model, batch)
+    assert ours.dtype == by_row.dtype == torch.float32
+    torch.testing.assert_close(ours, exact, rtol=0.02, atol=0)
+    torch.testing.assert_close(-by_row.sum(), exact, rtol=0.02, atol=0)
+    for loss in (ours, -by_row.sum()):
+        for a, b in zip(gradients(model, loss), expected, strict=True):
+            assert (a.float() - b).norm() < 0.06 * b.norm()

@@ -69,14 +69,25 @@ def _flat(mask: Tensor | None) -> Tensor | None:
     return None if mask is None else mask.flatten()
 
 
+def _add_gradients(gradient: Tensor, hidden: Tensor, weight: Tensor, grad_hidden: Tensor, grad_weight: Tensor) -> None:
+    """From one chunk's gradient of the logits: write that of its hidden rows, add that of the weight."""
+    gradient = gradient.to(hidden.dtype)
+    torch.mm(gradient, weight, out=grad_hidden)
+    if grad_weight.dtype == hidden.dtype:
+        grad_weight.addmm_(gradient.T, hidden)
+    else:  # half-precision rows: their sum over chunks stays in the weight's own precision
+        grad_weight += gradient.T @ hidden
+
+
 class _SumNats(torch.autograd.Function):
     """The loss is a sum, so its gradient is known up to a factor before `backward` is called."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, mask: Tensor | None) -> Tensor:
+        weight_kept, weight = weight, weight.to(hidden.dtype)
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         grad_hidden = torch.empty_like(hidden) if wanted else None
-        grad_weight = torch.zeros_like(weight) if wanted else None
+        grad_weight = torch.zeros_like(weight_kept) if wanted else None
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         for start in range(0, hidden.shape[0], CHUNK_ROWS):
             rows = slice(start, start + CHUNK_ROWS)
@@ -91,9 +102,7 @@ class _SumNats(torch.autograd.Function):
             gradient = logprobs.exp_().scatter_add_(1, t, torch.full_like(nats, -1.0))
             if mask is not None:
                 gradient *= mask[rows, None]
-            gradient = gradient.to(weight.dtype)
-            torch.mm(gradient, weight, out=grad_hidden[rows])
-            grad_weight.addmm_(gradient.T, h)
+            _add_gradients(gradient, h, weight, grad_hidden[rows], grad_weight)
         if wanted:
             ctx.save_for_backward(grad_hidden, grad_weight)
         return total
@@ -123,12 +132,12 @@ class _TokenNats(torch.autograd.Function):
         hidden, weight, targets, _ = ctx.saved_tensors
         (factors,) = grads
         grad_hidden, grad_weight = torch.empty_like(hidden), torch.zeros_like(weight)
+        weight = weight.to(hidden.dtype)
         for start in range(0, hidden.shape[0], CHUNK_ROWS):
             rows = slice(start, start + CHUNK_ROWS)
             h, t = hidden[rows], targets[rows, None]
             gradient = torch.softmax((h @ weight.T).float(), 1)
             gradient.scatter_add_(1, t, torch.full(t.shape, -1.0, device=t.device))
-            gradient = (gradient * factors[rows, None]).to(weight.dtype)
-            torch.mm(gradient, weight, out=grad_hidden[rows])
-            grad_weight.addmm_(gradient.T, h)
+            gradient *= factors[rows, None]
+            _add_gradients(gradient, h, weight, grad_hidden[rows], grad_weight)
         return grad_hidden, grad_weight, None
