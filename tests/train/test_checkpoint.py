@@ -55,6 +55,7 @@ def test_what_is_saved_is_read_and_is_safetensors(tmp_path):
 def test_training_may_change_tensors_while_they_are_written(tmp_path):
     saver, live = Checkpointer(tmp_path, 2), {"a": torch.zeros(2_000_000)}
     saver.save(live, meta(1))
+    saver.staged()
     live["a"].fill_(7.0)
     saver.wait()
     assert read_latest(tmp_path, "f").tensors["a"].abs().max() == 0

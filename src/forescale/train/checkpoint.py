@@ -1,8 +1,8 @@
 """Checkpoints: written while training goes on, whole or not at all, checked when read.
 
 A checkpoint is `NNNNNNNN.safetensors` (named tensors) and `NNNNNNNN.json` (what it is, and the hash of the first),
-in the order of writing. The JSON is renamed into place last: without it there is no checkpoint. The loop only pays
-for a copy into host buffers; a thread writes, flushes, renames and prunes.
+in the order of writing. The JSON is renamed into place last: without it there is no checkpoint. The loop pays
+only for what is left of a copy when it wants to change the weights; a thread does the rest, and prunes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from forescale.base.errors import ArtifactError, ForescaleError
+from forescale.base.errors import ArtifactError, ForescaleError, SystemFailure
 from forescale.base.files import disk_failure, sha256_file, write_atomic
 from forescale.base.records.record import Record
 from forescale.train.records import another_run
@@ -59,23 +59,28 @@ class Checkpointer:
         self._buffers: dict[str, Tensor] = {}
         self._thread: threading.Thread | None = None
         self._error: ForescaleError | None = None
+        self._staged = threading.Event()
+        self._staged.set()
         numbers = [int(p.stem) for p in folder.glob("*.json") if p.stem.isdigit()]
         self._next = max(numbers, default=0) + 1
 
     def save(self, tensors: Mapping[str, Tensor], meta: CheckpointMeta) -> None:
-        """Copy `tensors` to the host and write them behind the loop's back; waits only for the one before."""
+        """Start to copy `tensors` to the host and to write them; waits only for the checkpoint before.
+
+        The copy is taken while the next step runs forward and backward: call `staged` before anything changes them.
+        """
         self.wait()
-        for name in set(self._buffers) - set(tensors):
-            del self._buffers[name]
-        for name, tensor in tensors.items():
-            buffer = self._buffers.get(name)
-            if buffer is None or buffer.shape != tensor.shape:
-                buffer = self._buffers[name] = torch.empty(tensor.shape, dtype=tensor.dtype)
-            buffer.copy_(tensor)
         number, self._next = self._next, self._next + 1
         self.written_at = time.monotonic()
-        self._thread = threading.Thread(target=self._write, args=(number, meta), name="checkpoint", daemon=True)
+        self._staged.clear()
+        self._thread = threading.Thread(
+            target=self._write, args=(number, dict(tensors), meta), name="checkpoint", daemon=True
+        )
         self._thread.start()
+
+    def staged(self) -> None:
+        """Wait until the copy is taken: then the tensors may change."""
+        self._staged.wait()
 
     def check(self) -> None:
         """Raise what went wrong in the thread, if anything did."""
@@ -95,9 +100,23 @@ class Checkpointer:
         self.wait()
         _prune(self.folder, 0)
 
-    def _write(self, number: int, meta: CheckpointMeta) -> None:
+    def _copy(self, tensors: Mapping[str, Tensor]) -> None:
+        """Into buffers that stay, so that their pages are there the next time."""
+        for name in set(self._buffers) - set(tensors):
+            del self._buffers[name]
+        for name, tensor in tensors.items():
+            buffer = self._buffers.get(name)
+            if buffer is None or buffer.shape != tensor.shape:
+                buffer = self._buffers[name] = torch.empty(tensor.shape, dtype=tensor.dtype)
+            buffer.copy_(tensor)
+
+    def _write(self, number: int, tensors: Mapping[str, Tensor], meta: CheckpointMeta) -> None:
         data, aside = self.folder / f"{number:08}.safetensors", self.folder / f".{number:08}.tmp"
         try:
+            try:
+                self._copy(tensors)
+            finally:
+                self._staged.set()
             self.folder.mkdir(parents=True, exist_ok=True)
             n_bytes, digest = write_tensors(aside, self._buffers)
             aside.replace(data)
@@ -110,6 +129,12 @@ class Checkpointer:
             self._error = disk_failure(error, data)
         except ForescaleError as error:
             self._error = error
+        except (MemoryError, RuntimeError) as error:  # torch's way to say that there is no memory for the copy
+            self._error = SystemFailure(
+                f"cannot copy the state for a checkpoint: {error}",
+                why="a checkpoint needs the state once more in this machine's memory",
+                remedy="run the same command again with fewer processes or more memory",
+            )
         finally:
             with contextlib.suppress(OSError):
                 aside.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,21 @@ class RunLog:
         except OSError as error:
             raise disk_failure(error, self.path) from error
 
-    def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
-        """Drop the lines that are not wanted, a torn last one among them."""
+    def keep(self, *, finished: Set[int], trunk_step: int, side: tuple[int, int] | None) -> None:
+        """After a restart: drop the lines that will be written again, and a torn last one.
+
+        What stays: branches that have ended (`finished`, by tokens), the trunk up to `trunk_step`, and the branch that
+        was on its way down up to its step (`side`).
+        """
+
+        def stays(line: dict[str, Any]) -> bool:
+            step, branch = line["step"], line["branch"]
+            if branch is None:
+                return step <= trunk_step
+            return branch in finished or (side is not None and branch == side[0] and step <= side[1])
+
         if self.path.exists():
-            kept = "".join(json.dumps(line) + "\n" for line in read_log(self.path) if wanted(line))
+            kept = "".join(json.dumps(line) + "\n" for line in read_log(self.path) if stays(line))
             write_atomic(self.path, kept.encode())
 
 

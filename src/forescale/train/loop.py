@@ -119,6 +119,7 @@ class _Run:
                 self._train(branch, end)
                 self._finish(branch)
                 if self.trunk is not None:
+                    self.saver.staged()
                     self.state.restore(self.trunk)
                     self.trunk = None
                 self._mark()
@@ -147,6 +148,7 @@ class _Run:
                 n_bytes=n_bytes,
                 bf16=self.autocast,
                 stop=self.wish.wanted,
+                before_update=self.saver.staged,
             )
             state.took(result)
             if state.step % spec.log_steps == 0 or state.step == end:
@@ -343,21 +345,9 @@ class _Run:
         self._mark()
         decaying = self.state.step > self.steps[done][0]
         if self.ranks.leads:
-            self._prune_log(decaying)
+            self.log.keep(
+                finished={record.tokens for record in self.records},
+                trunk_step=self.trunk.step if self.trunk else self.state.step,
+                side=(self.spec.branches[done], self.state.step) if decaying else None,
+            )
         return decaying
-
-    def _prune_log(self, decaying: bool) -> None:
-        """Drop the lines that will be written again."""
-        done = {record.tokens for record in self.records}
-        trunk_step = self.trunk.step if self.trunk else self.state.step
-        here = self.spec.branches[len(self.records)]
-
-        def wanted(line: dict[str, object]) -> bool:
-            step, branch = line.get("step"), line.get("branch")
-            if not isinstance(step, int):
-                return True
-            if branch is None:
-                return step <= trunk_step
-            return branch in done or (decaying and branch == here and step <= self.state.step)
-
-        self.log.keep(wanted)

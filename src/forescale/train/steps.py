@@ -62,11 +62,13 @@ def train_step(
     n_bytes: int = 0,
     bf16: bool = False,
     stop: bool = False,
+    before_update: Callable[[], None] | None = None,
 ) -> StepResult:
     """Take one step over micro-batches; the weights stay as they were when a gradient is not finite.
 
     `objective` gives a *sum* over what a batch counts, so that ragged micro-batches and ranks weigh right. `counted`
     is the number over all ranks, where the caller knows it (pretraining does); otherwise it is summed here.
+    `before_update` is called when the gradients are ready and the weights are about to change.
     """
     ranks = layout.ranks
     if counted is None:
@@ -84,6 +86,8 @@ def train_step(
     norm = layout.clip(clip)
     if ranks.device.type == "cpu" and not math.isfinite(float(norm)):  # on a GPU the loop looks at log steps
         raise diverged(float(norm), float(sums[0]) / counted, rate)
+    if before_update is not None:
+        before_update()
     set_rate(optimizer, rate)
     optimizer.step()
     return StepResult(sums[0], sums[1], counted, norm, stop=bool(sums[2]) if ranks.size > 1 else stop)
