@@ -8,7 +8,7 @@ the two terms at the centre of the runs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,24 +21,36 @@ E, A, ALPHA, B, BETA, G = range(N_PARAMETERS)
 
 
 @dataclass(frozen=True)
-class Prior:
-    """Gaussian priors on theta, `nan` mean = taken from the runs (E: a share of the lowest loss). sd inf = none."""
-
-    mean: tuple[float, ...]
-    sd: tuple[float, ...]
-    fixed: tuple[int, ...] = ()
-    """Parameters held at their mean."""
-
-
-@dataclass(frozen=True)
 class Form:
-    """A named way to fit: which parameters are free, how strongly the largest runs count, which priors."""
+    """A named way to fit: which parameters are free, how strongly the largest runs count, which priors.
+
+    Priors are Gaussian on theta. That of E is on the share of the lowest loss that is irreducible.
+    """
 
     name: str
-    prior: Prior
-    weight_power: float
-    """A run counts (C / C_max)^weight_power."""
-    says: str = field(default="", compare=False)
+    says: str
+    power: float = 1.0
+    """A run counts (C / C_max)^power: the frontier is what is forecast."""
+    floor: tuple[float, float] = (0.65, 0.15)
+    """E over the lowest loss: median, and sd of its logarithm."""
+    exponent: tuple[float, float] = (0.35, 0.15)
+    """alpha and beta: mean, sd."""
+    bend: tuple[float, float] = (0.0, 0.0)
+    """ln g: mean, sd; sd 0 = fixed."""
+
+    @property
+    def free(self) -> list[int]:
+        """Parameters that are searched."""
+        return [E, A, ALPHA, B, BETA] + ([G] if self.bend[1] else [])
+
+    def prior(self, lowest: Array) -> tuple[Array, Array]:
+        """Means [b, 6], and precisions [6], for fits whose lowest losses are `lowest` [b]."""
+        mean = np.zeros((len(lowest), N_PARAMETERS))
+        mean[:, E] = np.log(self.floor[0] * lowest)
+        mean[:, ALPHA] = mean[:, BETA] = self.exponent[0]
+        mean[:, G] = self.bend[0]
+        sd = np.array((self.floor[1], 1e3, self.exponent[1], 1e3, self.exponent[1], self.bend[1] or 1.0))
+        return mean, sd**-2.0
 
 
 @dataclass(frozen=True)
@@ -94,19 +106,17 @@ class Solution:
 
 
 def solve(
-    frame: Frame, weights: Array, start: Array, prior: Prior, *, iterations: int = 40, huber: float = 1.5,
-    sigma_floor: float = 1e-3,
+    frame: Frame, weights: Array, start: Array, mean: Array, precision: Array, free: list[int], *, iterations: int = 40,
+    huber: float = 1.5, sigma_floor: float = 1e-3,
 ) -> Solution:  # fmt: skip
     """Fit every row of `weights` [b, n] by damped Gauss-Newton on Huber-weighted log residuals with priors.
 
     The residual scale is re-estimated while iterating, so that the priors weigh against what the runs really say.
     """
     theta = start.copy()
-    n_batch = len(theta)
-    free = [i for i in range(N_PARAMETERS) if i not in prior.fixed]
-    mean, precision = np.asarray(prior.mean), np.asarray(prior.sd) ** -2.0
-    damping = np.full(n_batch, 1e-2)
-    sigma = _scale(frame.log_loss - log_predict(theta, frame.x, frame.y), weights, sigma_floor)
+    damping = np.full(len(theta), 1e-2)
+    residual = frame.log_loss - log_predict(theta, frame.x, frame.y)
+    sigma = _scale(residual, weights, sigma_floor)
     for step in range(iterations):
         f, jacobian = _model_and_jacobian(theta, frame.x, frame.y)
         residual = frame.log_loss - f
@@ -115,36 +125,34 @@ def solve(
         scaled = np.abs(residual) / sigma[:, None]
         w = weights * np.minimum(1.0, huber / np.maximum(scaled, 1e-12)) / sigma[:, None] ** 2
         j = jacobian[:, :, free]
-        jw = j * w[:, :, None]
-        normal = np.matmul(jw.transpose(0, 2, 1), j)
-        gradient = np.matmul(jw.transpose(0, 2, 1), residual[:, :, None])[:, :, 0]
-        gradient -= precision[free] * (theta[:, free] - mean[free])
+        jw = (j * w[:, :, None]).transpose(0, 2, 1)
+        normal = jw @ j
+        gradient = (jw @ residual[:, :, None])[:, :, 0] - precision[free] * (theta - mean)[:, free]
         diagonal = np.einsum("bii->bi", normal)
         diagonal += precision[free]
         diagonal += damping[:, None] * np.maximum(diagonal, 1e-6)
         move = np.linalg.solve(normal, gradient[:, :, None])[:, :, 0]
-        move = np.clip(move, -1.5, 1.5)
         trial = theta.copy()
-        trial[:, free] += move
-        old = _objective(residual, weights, sigma, huber, theta, mean, precision, free)
-        new_residual = frame.log_loss - log_predict(trial, frame.x, frame.y)
-        new = _objective(new_residual, weights, sigma, huber, trial, mean, precision, free)
+        trial[:, free] += np.clip(move, -1.5, 1.5)
+        old = _objective(residual, weights, sigma, huber, theta - mean, precision, free)
+        new = _objective(
+            frame.log_loss - log_predict(trial, frame.x, frame.y), weights, sigma, huber, trial - mean, precision, free
+        )
         better = new <= old
         theta = np.where(better[:, None], trial, theta)
         damping = np.clip(np.where(better, damping * 0.3, damping * 6.0), 1e-9, 1e6)
         if step > 16 and bool(np.all(np.abs(old - new) <= 1e-9 * (1 + np.abs(old)))):
             break
     residual = frame.log_loss - log_predict(theta, frame.x, frame.y)
-    return Solution(theta, sigma, _objective(residual, weights, sigma, huber, theta, mean, precision, free))
+    return Solution(theta, sigma, _objective(residual, weights, sigma, huber, theta - mean, precision, free))
 
 
 def _objective(
-    residual: Array, weights: Array, sigma: Array, huber: float, theta: Array, mean: Array, precision: Array,
-    free: list[int],
-) -> Array:  # fmt: skip
+    residual: Array, weights: Array, sigma: Array, huber: float, away: Array, precision: Array, free: list[int]
+) -> Array:
     z = np.abs(residual) / sigma[:, None]
     rho = np.where(z <= huber, 0.5 * z**2, huber * (z - 0.5 * huber))
-    penalty = 0.5 * (precision[free] * (theta[:, free] - mean[free]) ** 2).sum(axis=1)
+    penalty = 0.5 * (precision[free] * away[:, free] ** 2).sum(axis=1)
     return np.asarray((weights * rho).sum(axis=1) + weights.sum(axis=1) * np.log(sigma) + penalty)
 
 

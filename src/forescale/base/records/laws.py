@@ -206,8 +206,14 @@ class Predictive(Record):
     """Relative seed noise at the largest budget."""
     seed_slope: float = 0.0
     """d ln(seed noise) / d ln C."""
+    widen: float = 1.0
+    """Factor on the whole spread (pre-scaling ladders, unmeasured growth)."""
+    widen_low: float = 1.0
+    """Further factor on the lower side: something small runs cannot see may set in."""
+    ratio: Interval | None = None
+    """Smallest and largest tokens / size among the runs used."""
     quantiles: list[tuple[float, float]] = Field(default_factory=list)
-    """(probability, standardised error) pairs of the calibration, ascending."""
+    """(probability, standardised ln(actual / predicted)) pairs of the calibration, ascending."""
 
 
 class Laws(Record):

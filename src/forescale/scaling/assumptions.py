@@ -1,0 +1,73 @@
+"""What a forecast takes for granted, by name, and what each difference between ladder and target costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from forescale.base.records.forecast import Assumption
+from forescale.base.records.laws import Laws
+from forescale.scaling.columns import number
+
+PER_DOUBLING = {
+    "seq_len": 0.005, "weight_decay": 0.002, "warmup_tokens": 0.0005, "batch_tokens": 0.002, "lr": 0.003,
+}  # fmt: skip
+"""Relative standard deviation charged per doubling away from the ladder's values (our choices, from public sweeps:
+a learning rate or batch off by 2x costs 0.1-0.4%, a sequence length 0.3-1%)."""
+OTHER = {"schedule": 0.01, "optimizer": 0.02, "tokenizer": 0.1, "validation": 0.05}
+"""Charged for another word: another schedule shifts the loss by about 1%, another validation set by anything."""
+UNKNOWN = 0.01
+"""Charged for a condition we have no experience of."""
+FREE_EPOCHS = 4.0
+"""Repeating data up to about this often costs next to nothing (Muennighoff et al., arXiv 2305.16264)."""
+PER_EPOCH_DOUBLING = 0.02
+RATIO_STEP = 0.003
+"""Charged per unit of ln(tokens / size) beyond the ladder's own range."""
+
+
+def assumptions_of(laws: Laws, size: float, tokens: float, conditions: Mapping[str, Any]) -> list[Assumption]:
+    """Every condition of the ladder, whether the target shares it or not, and what a difference is charged."""
+    found = []
+    names = list(dict.fromkeys((*laws.conditions, *conditions)))
+    for name in names:
+        ladder, target = laws.conditions.get(name), conditions.get(name)
+        if name == "unique_tokens":
+            found.append(_epochs(ladder, target, tokens))
+        elif name in ("lr", "batch_tokens") and target is None:
+            continue  # those follow their laws, and are given with the forecast
+        else:
+            found.append(Assumption(what=name, ladder=ladder, target=target, charged=_charge(name, ladder, target)))
+    if laws.predictive is not None and laws.predictive.ratio is not None:
+        low, high = laws.predictive.ratio
+        ratio = tokens / size
+        beyond = max(math.log(ratio / high), math.log(low / ratio), 0.0)
+        found.append(Assumption(what="tokens per size", ladder=[low, high], target=ratio, charged=RATIO_STEP * beyond))
+    return found
+
+
+def _charge(name: str, ladder: Any, target: Any) -> float:
+    if target is None or ladder is None:
+        return 0.0 if target is None else UNKNOWN
+    numeric = number(target)
+    values = [number(v) for v in (ladder if isinstance(ladder, list) else [ladder])]
+    known = [v for v in values if v is not None]
+    if numeric is not None and known:
+        low, high = min(known), max(known)
+        if low <= numeric <= high:
+            return 0.0
+        if numeric <= 0 or low <= 0:
+            return UNKNOWN
+        doublings = max(math.log2(numeric / high), math.log2(low / numeric))
+        return PER_DOUBLING.get(name, UNKNOWN) * doublings
+    words = ladder if isinstance(ladder, list) else [ladder]
+    return 0.0 if str(target) in [str(w) for w in words] else OTHER.get(name, UNKNOWN)
+
+
+def _epochs(ladder: Any, target: Any, tokens: float) -> Assumption:
+    """Repetition: the target's tokens over its unique ones (the ladder's, where it names none)."""
+    values = [number(v) for v in (ladder if isinstance(ladder, list) else [ladder])]
+    unique = number(target) or max((v for v in values if v), default=None)
+    epochs = tokens / unique if unique else 1.0
+    charged = PER_EPOCH_DOUBLING * math.log2(epochs / FREE_EPOCHS) if epochs > FREE_EPOCHS else 0.0
+    return Assumption(what="unique_tokens", ladder=ladder, target=unique, charged=charged)

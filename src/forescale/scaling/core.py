@@ -1,0 +1,137 @@
+"""From cells to a predictive distribution: members, draws, rolling origins. What a fit and its self-check share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from forescale.base.records.laws import Largest, Laws, Member, Predictive, Scale, SelfCheck, Surface
+from forescale.scaling import calibration
+from forescale.scaling.ensemble import MEMBERS, PLAIN, Fitted, draw_members, fit_members, mean_log_loss
+from forescale.scaling.noise import Cells, NoiseLaw
+from forescale.scaling.predictive import quantile, spread
+from forescale.scaling.rolling import Rolling, roll
+from forescale.scaling.surfaces import Form, to_surface
+
+Array = npt.NDArray[np.float64]
+
+FRONTIER = 5.0
+"""Cells within this factor of the largest compute say how runs scatter at the frontier."""
+
+
+@dataclass(frozen=True)
+class Core:
+    """Fitted members, their draws, the rolling-origin check, and the record made of them."""
+
+    members: list[Fitted]
+    drawn: list[Fitted]
+    rolling: Rolling
+    predictive: Predictive
+    largest: Largest
+
+    def surfaces(self, which: int = 0) -> list[Surface]:
+        """Draws of one member as surfaces."""
+        fitted = self.drawn[which]
+        return [to_surface(fitted.form.name, theta, fitted.frame) for theta in fitted.theta]
+
+
+def fit_core(
+    cells: Cells, noise: NoiseLaw, forms: tuple[Form, ...] = MEMBERS, *, n_draws: int = 300,
+    pinned: Surface | None = None,
+) -> Core:  # fmt: skip
+    """Fit the forms, draw from what they leave open, and look at how their forecasts fared inside the ladder."""
+    members = fit_members(cells, forms)
+    drawn = draw_members(cells, members, n_draws)
+    rolling = roll(cells, members)
+    surfaces = [to_surface(m.form.name, m.theta[0], m.frame, float(m.objective[0])) for m in members]
+    if pinned is not None:
+        surfaces = [pinned]
+    draws = [to_surface(d.form.name, theta, d.frame) for d in drawn for theta in d.theta]
+    ratios = cells.tokens / cells.size
+    predictive = Predictive(
+        members=[Member(surface=s, weight=1 / len(surfaces)) for s in surfaces],
+        draws=[[_short(v) for v in (s.E, s.A, s.alpha, s.B, s.beta, s.gamma)] for s in draws],
+        sd_fit=calibration.SCATTER_SHARE * _scatter(cells, members, noise),
+        sd_growth=growth(rolling, cells),
+        sd_seed=noise.sd,
+        seed_slope=noise.slope,
+        ratio=(float(ratios.min()), float(ratios.max())),
+        quantiles=list(calibration.QUANTILES),
+    )
+    return Core(members, drawn, rolling, predictive, largest_of(cells))
+
+
+def largest_of(cells: Cells) -> Largest:
+    """What extrapolation is measured from."""
+    return Largest(flops=float(cells.flops.max()), size=float(cells.size.max()), tokens=float(cells.tokens.max()))
+
+
+def _short(value: float) -> float:
+    """Eight digits: plenty, and a laws.json of a readable size."""
+    return float(f"{value:.8g}")
+
+
+def _scatter(cells: Cells, members: list[Fitted], noise: NoiseLaw) -> float:
+    """Relative scatter of the frontier's cells around the surface beyond seed noise."""
+    residual = np.log(cells.loss) - mean_log_loss(members, cells.size, cells.tokens)[0]
+    order = np.argsort(-cells.flops)
+    frontier = cells.flops >= cells.flops.max() / FRONTIER
+    frontier[order[: min(8, len(cells))]] = True
+    variance = float(np.median(np.abs(residual[frontier])) * 1.4826) ** 2
+    return float(np.sqrt(max(variance - float(np.median(cells.noise[frontier])) ** 2, 0.0)))
+
+
+def growth(rolling: Rolling, cells: Cells) -> float:
+    """Relative error per unit of ln(distance): rolling-origin forecasts, shrunk towards the public ladders'."""
+    prior = calibration.GROWTH
+    if not len(rolling):
+        return 2.0 * prior
+    # Late origins and the frontier say most about the target: both are weighted by their compute.
+    top = float(cells.flops.max())
+    weight = (rolling.origin / top) ** 0.5 * np.minimum(cells.flops[rolling.cell] / top, 1.0) ** 0.25
+    rate = np.abs(rolling.error) / np.maximum(rolling.distance, 0.7)
+    mean_square = float((weight * np.minimum(rate, 0.1) ** 2).sum() / weight.sum())
+    effective = float(weight.sum() ** 2 / (weight**2).sum())
+    own = calibration.GROWTH_SHARE * np.sqrt(mean_square)
+    share = effective / (effective + calibration.GROWTH_COUNT)
+    return float(np.exp(share * np.log(max(own, 1e-4)) + (1 - share) * np.log(prior)))
+
+
+def laws_of(core: Core, scale: Scale, level: float) -> Laws:
+    """The least laws record that a forecast needs."""
+    return Laws(scale=scale, level=level, largest=core.largest, predictive=core.predictive)
+
+
+def self_check(
+    cells: Cells, noise: NoiseLaw, core: Core, scale: Scale, level: float, n_draws: int = 90
+) -> SelfCheck | None:
+    """Hide the largest budgets, fit the rest the same way, and forecast every hidden cell with its interval."""
+    if not len(core.rolling):
+        return None
+    origins = np.unique(core.rolling.origin)[::-1]
+    counts = np.array([(core.rolling.origin == origin).sum() for origin in origins])
+    enough = np.flatnonzero(counts >= 3)
+    origin = float(origins[enough[0] if len(enough) else -1])
+    seen = cells.flops <= origin * (1 + 1e-9)
+    forms = tuple(m.form for m in core.members)
+    pinned = None
+    if forms == (PLAIN,):
+        from forescale.scaling.pinned import fit_chinchilla
+
+        inner = cells.take(seen)
+        pinned = fit_chinchilla(inner.size, inner.tokens, inner.loss)
+    part = fit_core(cells.take(seen), noise, forms, n_draws=n_draws, pinned=pinned)
+    laws = laws_of(part, scale, level)
+    hidden = cells.take(~seen)
+    errors, inside = [], []
+    for size, tokens, loss in zip(hidden.size, hidden.tokens, hidden.loss, strict=True):
+        parts = spread(laws, float(size), float(tokens))
+        z = (np.log(loss) - parts.centre) / parts.total
+        errors.append(abs(np.exp(parts.centre) / loss - 1))
+        low, high = quantile(part.predictive, 0.5 - level / 2), quantile(part.predictive, 0.5 + level / 2)
+        inside.append(low <= z <= high)
+    return SelfCheck(
+        held_out_above=origin, median_error=float(np.median(errors)), coverage=float(np.mean(inside)), n=len(errors)
+    )

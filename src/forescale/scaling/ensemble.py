@@ -1,0 +1,134 @@
+"""Several forms fitted to the same cells, and their mean: no single form is right on every ladder.
+
+Every fit here is a row of a batch: the ladder itself, the ladder without its largest budgets, without one row,
+resampled by trunk. So hundreds of refits cost what one did, and nothing needs to be linearised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from forescale.scaling.noise import Cells
+from forescale.scaling.surfaces import ALPHA, BETA, N_PARAMETERS, A, B, E, Form, Frame, G, log_predict, solve
+
+Array = npt.NDArray[np.float64]
+
+GENERALISED = Form(
+    "generalised",
+    "L = E + ((A/N^alpha)^(1/g) + (B/D^beta)^(1/g))^g; runs weighted C/C_max; weak priors",
+    bend=(-0.5, 0.3),
+)
+WEIGHTED = Form("weighted", "Chinchilla's form, runs weighted C/C_max, weak priors")
+FLAT = Form("flat", "the generalised form, runs weighted (C/C_max)^0.5", power=0.5, bend=(-0.5, 0.3))
+STEEP = Form("steep", "the generalised form, runs weighted (C/C_max)^1.5", power=1.5, bend=(-0.5, 0.3))
+PLAIN = Form(
+    "chinchilla",
+    "exactly Huber 1e-3 (sum) on log loss, no weights, no priors",
+    power=0.0,
+    floor=(0.65, 10.0),
+    exponent=(0.35, 10.0),
+)
+MEMBERS: tuple[Form, ...] = (GENERALISED, FLAT, STEEP)
+"""The forms whose mean is the forecast."""
+FORMS = {form.name: form for form in (GENERALISED, WEIGHTED, FLAT, STEEP, PLAIN)}
+"""What `--form` can pin; without it the members' mean is used (`ensemble`)."""
+
+N_STARTS = 6
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A batch of fits of one form: parameters [b, 6] and residual scale [b]."""
+
+    form: Form
+    frame: Frame
+    theta: Array
+    sigma: Array
+    objective: Array
+
+    def log_loss(self, size: Array, tokens: Array) -> Array:
+        """ln L of each fit at each target -> [b, n]."""
+        return log_predict(self.theta, np.log(size) - self.frame.x0, np.log(tokens) - self.frame.y0)
+
+
+def fit_batch(
+    cells: Cells, form: Form, counts: Array, warm: Array | None = None, jitter: Array | None = None
+) -> Fitted:
+    """Fit `form` to each row of `counts` [b, n]: how often each cell counts (0 = hidden).
+
+    `warm` [6]: start all fits there (and from one fresh start); otherwise each tries several fresh starts.
+    `jitter` [b, 6], in standard deviations, moves the priors' means: with resampled cells the fits are then draws of
+    what cells and priors together leave open (randomised maximum a posteriori).
+    """
+    frame = Frame.of(cells.size, cells.tokens, cells.loss)
+    inside = counts > 0
+    lowest = np.where(inside, cells.loss, np.inf).min(axis=1)
+    top = np.where(inside, frame.log_c, -np.inf).max(axis=1)
+    weights = counts * np.exp(form.power * np.minimum(frame.log_c - top[:, None], 0.0))
+    mean, precision = form.prior(lowest)
+    if jitter is not None:
+        free = [i for i in form.free if i not in (A, B)]
+        mean[:, free] += jitter[:, free] / np.sqrt(precision[free])
+    starts = _starts(cells, counts, form, mean, N_STARTS if warm is None else 1)
+    if warm is not None:
+        starts = np.concatenate((np.broadcast_to(warm, (1, *starts.shape[1:])), starts))
+    n_starts, n_batch = len(starts), len(counts)
+    solution = solve(
+        frame,
+        np.tile(weights, (n_starts, 1)),
+        starts.reshape(n_starts * n_batch, -1),
+        np.tile(mean, (n_starts, 1)),
+        precision,
+        form.free,
+    )
+    objective = solution.objective.reshape(n_starts, n_batch)
+    best = np.nan_to_num(objective, nan=np.inf).argmin(axis=0)
+    pick = best * n_batch + np.arange(n_batch)
+    return Fitted(form, frame, solution.theta[pick], solution.sigma[pick], solution.objective[pick])
+
+
+def _starts(cells: Cells, counts: Array, form: Form, mean: Array, n_starts: int) -> Array:
+    """[s, b, 6]: the prior's mean, then spread around it by a fixed sequence (the same runs give the same laws)."""
+    rng = np.random.default_rng(20_240_105)
+    starts = np.repeat(mean[None], n_starts, axis=0)
+    spread = rng.standard_normal((n_starts, 1, 4))
+    spread[0] = 0.0
+    starts[:, :, E] += 0.25 * spread[:, :, 0]
+    starts[:, :, ALPHA] += 0.12 * spread[:, :, 1]
+    starts[:, :, BETA] += 0.12 * spread[:, :, 2]
+    if form.bend[1]:
+        starts[:, :, G] += form.bend[1] * spread[:, :, 3]
+    middle = np.array([np.median(cells.loss[row > 0]) for row in counts])
+    rest = np.log(np.maximum(middle - np.exp(starts[:, :, E]), 0.05 * middle) / 2)
+    starts[:, :, A] = starts[:, :, B] = rest
+    return starts
+
+
+def fit_members(
+    cells: Cells, forms: tuple[Form, ...], counts: Array | None = None, warm: list[Fitted] | None = None
+) -> list[Fitted]:
+    """Each form on each weighting of the cells; without `counts`, on the cells as they are."""
+    weights = np.ones((1, len(cells))) if counts is None else counts
+    return [fit_batch(cells, form, weights, None if warm is None else warm[i].theta[0]) for i, form in enumerate(forms)]
+
+
+def draw_members(cells: Cells, members: list[Fitted], n_draws: int, seed: int = 0) -> list[Fitted]:
+    """Refits of each form on cells reweighted trunk by trunk (Bayesian bootstrap), priors redrawn too."""
+    rng = np.random.default_rng(seed)
+    _, trunk = np.unique(cells.trunk, return_inverse=True)
+    each = -(-n_draws // len(members))
+    drawn = []
+    for member in members:
+        counts = rng.standard_exponential((each, int(trunk.max()) + 1))[:, trunk]
+        jitter = rng.standard_normal((each, N_PARAMETERS))
+        drawn.append(fit_batch(cells, member.form, counts, member.theta[0], jitter))
+    return drawn
+
+
+def mean_log_loss(members: list[Fitted], size: Array, tokens: Array, weights: Array | None = None) -> Array:
+    """Weighted mean over the members of ln L -> [b, n]."""
+    stack = np.stack([m.log_loss(size, tokens) for m in members])
+    return np.asarray(np.average(stack, axis=0, weights=weights))

@@ -1,0 +1,268 @@
+"""`fit`: a table of runs in, laws with intervals out (contract, sections 2 and 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forescale.base.errors import ConfigError, InputError
+from forescale.base.records.laws import (
+    Allocation,
+    ComputeLaw,
+    IsoMinimum,
+    Laws,
+    LeftOut,
+    NoisePoint,
+    RunsSummary,
+    Scale,
+    Surface,
+)
+from forescale.scaling import calibration
+from forescale.scaling.admissible import MINIMUM_STEPS, Rungs, judge
+from forescale.scaling.compute_law import fit_compute, frontier
+from forescale.scaling.core import Core, fit_core, self_check
+from forescale.scaling.ensemble import FORMS, MEMBERS, PLAIN, fit_members
+from forescale.scaling.hyper import fit_hyper
+from forescale.scaling.identify import Design, examine
+from forescale.scaling.isoflop import allocation_of_surface, allocation_through, minima
+from forescale.scaling.noise import Cells, NoiseLaw, cells_of, measure_noise, noise_law
+from forescale.scaling.pinned import fit_chinchilla
+from forescale.scaling.rolling import roll
+from forescale.scaling.surfaces import Form
+from forescale.scaling.table import RunTable, read_runs
+
+Array = npt.NDArray[np.float64]
+
+N_DRAWS, N_DRAWS_THOROUGH = 300, 1500
+FORM_NAMES = ("ensemble", *FORMS)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A table made ready for surfaces: noise, cells, which of them are on the curve."""
+
+    table: RunTable
+    points: list[NoisePoint]
+    noise: NoiseLaw
+    cells: Cells
+    """All cells."""
+    used: Cells
+    """The cells on the curve."""
+    rungs: Rungs
+    dropped: list[LeftOut]
+
+
+def fit(
+    source: Any, *, scale: str | None = None, columns: Sequence[str] | None = None, where: Sequence[str] | None = None,
+    group: str | None = None, metric: str | None = None, form: str | None = None, band: float = 0.0025,
+    level: float = 0.9, thorough: bool = False, minimum_steps: int = MINIMUM_STEPS,
+) -> Laws:  # fmt: skip
+    """Fit all laws that these runs can carry; a law they cannot carry is None, with a warning that says why.
+
+    `source`: a path, a list of dicts, a dict of columns, a data frame, or a RunTable. Intervals are at `level`.
+    """
+    forms = forms_named(form)
+    if not 0 < level < 1:
+        raise ConfigError(f"a level of {level} is not between 0 and 1", key="level")
+    table = read_runs(source, scale=scale, columns=columns, where=where, group=group, metric=metric)
+    ready = prepare(table, band, minimum_steps)
+    rate, batch, hyper_warnings = fit_hyper(table, band=band, level=level)
+    design = examine(ready.used)
+    warnings = [*table.warnings, *ready.rungs.warnings, *design.warnings, *_noise_warnings(ready)]
+    parts = _surface_laws(ready, design, forms, level, N_DRAWS_THOROUGH if thorough else N_DRAWS, warnings)
+    compute = parts.compute
+    laws = Laws(
+        scale=table.scale,
+        unit=table.unit,
+        level=level,
+        runs=RunsSummary(
+            used=int(sum(len(m) for m in ready.used.members)),
+            left_out=sorted([*table.left_out, *ready.dropped], key=lambda out: out.row),
+        ),
+        surface=parts.surface,
+        allocation=parts.allocation,
+        learning_rate=rate,
+        batch=batch,
+        compute=compute,
+        noise=ready.points,
+        regime=ready.rungs.regime,
+        smallest_rung=ready.rungs.smallest,
+        self_check=None,
+        warnings=[*warnings, *hyper_warnings],
+        source=table.source,
+        group=table.group,
+        minima=parts.minima,
+        rungs=ready.rungs.reports,
+        conditions=table.conditions,
+        guesses=table.guesses,
+        scales=_scales(ready, design),
+    )
+    if parts.core is not None:
+        check = self_check(ready.used, ready.noise, parts.core, table.scale, level)
+        predictive = parts.core.predictive.model_copy(update=_widening(ready.rungs, design))
+        laws = laws.model_copy(update={"self_check": check, "predictive": predictive, "largest": parts.core.largest})
+    if not any((laws.surface, laws.allocation, rate, batch, compute, laws.predictive)):
+        raise InputError(
+            "no law can be fitted to these runs",
+            why="; ".join(design.warnings[:1] + hyper_warnings[:1]) or "too few runs",
+            remedy="add runs at other budgets and sizes (forescale ladder suggest)",
+        )
+    return laws
+
+
+def forms_named(form: str | None) -> tuple[Form, ...]:
+    """The forms that `--form` means."""
+    if form in (None, "ensemble"):
+        return MEMBERS
+    if form not in FORMS:
+        raise ConfigError(f"--form {form} is unknown", remedy=f"one of {', '.join(FORM_NAMES)}", key="form")
+    return (FORMS[form],)
+
+
+def prepare(table: RunTable, band: float = 0.0025, minimum_steps: int = MINIMUM_STEPS) -> Prepared:
+    """Measure the noise, make cells, judge the rungs, and keep the cells on the curve."""
+    top = float(table.flops.max())
+    points = measure_noise(table)
+    noise = noise_law(points, top)
+    cells = cells_of(table, noise, band)
+    rungs = judge(table, cells, noise, minimum_steps)
+    keep = np.ones(len(cells), dtype=bool)
+    dropped: list[LeftOut] = []
+    if rungs.regime == "scaling" and rungs.smallest is not None:
+        keep = cells.budget >= rungs.smallest * (1 - 1e-9)
+        few = _few_steps(table, cells, minimum_steps)
+        if (keep & ~few).sum() >= 6:
+            keep &= ~few
+        reasons = {r.flops: r.reason for r in rungs.reports if r.admissible is False}
+        for i in np.flatnonzero(~keep):
+            reason = next((text for c, text in reasons.items() if abs(np.log(c / cells.budget[i])) < 0.4), "")
+            reason = f"its budget is below the scaling regime: {reason}" if reason else "too few optimizer steps"
+            dropped += [LeftOut(row=int(table.row[k]), reason=reason) for k in cells.members[i]]
+    return Prepared(table, points, noise, cells, cells.take(keep), rungs, dropped)
+
+
+def _few_steps(table: RunTable, cells: Cells, minimum_steps: int) -> npt.NDArray[np.bool_]:
+    """Cells whose runs took less than a third of the steps asked: far above the curve (our probes: 3.2 against 2.4)."""
+    steps = np.array([np.nanmax(np.append(table.steps[m], -1.0)) for m in cells.members])
+    return np.asarray((steps > 0) & (steps < minimum_steps / 3))
+
+
+def _noise_warnings(ready: Prepared) -> list[str]:
+    warnings = []
+    for point in ready.points:
+        if point.seed_sd > 0.02:
+            warnings.append(
+                f"seeds disagree strongly at {point.flops:.3g} FLOPs: {point.seed_sd:.1%} of the loss"
+                f" ({point.replicates} runs)"
+            )
+    if not ready.points:
+        warnings.append("no replicated settings: seed noise is taken from public ladders (0.07%)")
+    return warnings
+
+
+@dataclass
+class _Parts:
+    """What the surface's laws came to."""
+
+    surface: Surface | None = None
+    allocation: Allocation | None = None
+    compute: ComputeLaw | None = None
+    minima: list[IsoMinimum] = None  # type: ignore[assignment]
+    core: Core | None = None
+
+
+def _surface_laws(
+    ready: Prepared, design: Design, forms: tuple[Form, ...], level: float, n_draws: int, warnings: list[str]
+) -> _Parts:
+    cells, factor = ready.used, ready.table.flops_factor
+    parts = _Parts(minima=minima(cells, factor, level))
+    warnings += _edge_warnings(parts.minima, cells)
+    if not design.forecast:
+        return parts
+    pinned = fit_chinchilla(cells.size, cells.tokens, cells.loss) if forms == (PLAIN,) else None
+    core = fit_core(cells, ready.noise, forms, n_draws=n_draws, pinned=pinned)
+    parts.core = core
+    if design.surface:
+        main = core.predictive.members[0].surface
+        draws = core.surfaces()
+        parts.surface = main.model_copy(update={"intervals": _intervals(draws, level)})
+        parts.allocation = allocation_through(parts.minima, factor, level)
+        if parts.allocation is None:
+            parts.allocation = allocation_of_surface(main, draws, factor, level)
+    budgets = len(np.unique(cells.budget))
+    flops, loss = frontier(cells, parts.minima)
+    if design.surface or budgets >= 3:
+        parts.compute = fit_compute(flops, loss, float(np.median(cells.noise)), level)
+    if parts.compute is None:
+        warnings.append(
+            f"no compute law: {len(flops)} budgets with a best run, over {flops.max() / flops.min():.2g}x of compute;"
+            " three over 3x are needed"
+        )
+    return parts
+
+
+def _edge_warnings(points: list[IsoMinimum], cells: Cells) -> list[str]:
+    """Budgets whose best size is the smallest or largest tried, and which sizes to add there."""
+    warnings = []
+    for side in ("larger", "smaller"):
+        edges = []
+        for point in points:
+            sizes = cells.size[cells.budget == _nearest(cells, point)]
+            at_top = point.size > np.sqrt(sizes.min() * sizes.max())
+            if point.edge and at_top == (side == "larger"):
+                edges.append(point.flops)
+        if edges:
+            listed = ", ".join(f"{c:.3g}" for c in edges[:4]) + (", ..." if len(edges) > 4 else "")
+            warnings.append(
+                f"the best size lies at the edge of the grid at {len(edges)} budgets ({listed} FLOPs): bounds only,"
+                f" left out of the allocation law; add {side} sizes there"
+            )
+    return warnings
+
+
+def _nearest(cells: Cells, point: IsoMinimum) -> float:
+    budgets = np.unique(cells.budget)
+    return float(budgets[np.abs(np.log(budgets / point.flops)).argmin()])
+
+
+def _intervals(draws: list[Surface], level: float) -> dict[str, tuple[float, float]]:
+    tail = (1 - level) / 2
+    names = ("E", "A", "alpha", "B", "beta", "gamma")
+    values = {name: np.array([getattr(s, name) for s in draws]) for name in names}
+    return {
+        name: (float(np.quantile(v, tail)), float(np.quantile(v, 1 - tail)))
+        for name, v in values.items()
+        if name != "gamma" or np.ptp(v) > 0
+    }
+
+
+def _widening(rungs: Rungs, design: Design) -> dict[str, float]:
+    widen = calibration.PRE_SCALING if rungs.regime == "pre-scaling" else 1.0
+    if not design.surface:
+        widen *= 1.5
+    return {"widen": widen, "widen_low": calibration.STEEPENING if rungs.steepening else 1.0}
+
+
+def _scales(ready: Prepared, design: Design) -> dict[str, float]:
+    """Median rolling-origin error in each unit of size that the table allows (the paper's Figure 6)."""
+    table, cells = ready.table, ready.used
+    if len(table.sizes) < 2 or not design.surface:
+        return {}
+    first = np.array([m[0] for m in cells.members])
+    scales: dict[str, float] = {}
+    for scale, sizes in table.sizes.items():
+        size = sizes[first]
+        if not np.isfinite(size).all() or (size <= 0).any():
+            continue
+        other = Cells(
+            size, cells.tokens, cells.flops, cells.loss, cells.budget, cells.trunk, cells.noise, cells.members
+        )
+        rolling = roll(other, fit_members(other, MEMBERS[:1]))
+        if len(rolling):
+            key: Scale = scale
+            scales[key] = float(np.median(np.abs(np.expm1(rolling.error))))
+    return scales

@@ -1,0 +1,181 @@
+"""`forecast`: the loss of one new run as a predictive distribution, from a laws record alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from forescale.base.errors import ConfigError, InputError
+from forescale.base.records.forecast import Extrapolation, Forecast
+from forescale.base.records.laws import Laws
+from forescale.scaling.assumptions import assumptions_of
+from forescale.scaling.predictive import Spread, quantile, spread
+
+FAR = 300.0
+"""Beyond this ratio of compute no public forecast was ever checked often enough to say how it fares."""
+PROBABILITIES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+
+
+def forecast(
+    laws: Laws, *, flops: float | None = None, model_scale: float | None = None, tokens: float | None = None,
+    level: float | None = None, conditions: Mapping[str, Any] | None = None,
+) -> Forecast:  # fmt: skip
+    """Forecast one new run at a size and tokens, or at the optimal split of `flops` (in the laws' own scale).
+
+    `conditions` say what differs at the target from the ladder's runs; each difference is named and charged.
+    """
+    level = laws.level if level is None else level
+    if not 0 < level < 1:
+        raise ConfigError(f"a level of {level} is not between 0 and 1", key="level")
+    if laws.predictive is None and laws.surface is None:
+        raise InputError(
+            "these laws can forecast no loss",
+            why="; ".join(w for w in laws.warnings if w.startswith("no surface")) or "they have no surface",
+            remedy="fit them to runs at several sizes and token budgets",
+        )
+    size, data = _target(laws, flops, model_scale, tokens)
+    target_flops = laws.flops_factor * size * data
+    assumptions = assumptions_of(laws, size, data, conditions or {})
+    charged = math.sqrt(sum(a.charged**2 for a in assumptions))
+    warnings = list(_warnings(laws, size, data, target_flops))
+    warnings += [
+        f"{a.what} differs at the target ({a.ladder} -> {a.target}): {a.charged:.1%} charged"
+        for a in assumptions
+        if a.charged >= 0.02
+    ]
+    interval = None
+    quantiles: list[tuple[float, float]] = []
+    if laws.predictive is not None and laws.predictive.members:
+        parts = spread(laws, size, data)
+        loss = math.exp(parts.centre)
+        if laws.predictive.quantiles:
+            interval = (
+                _at(laws, parts, charged, 0.5 - level / 2), _at(laws, parts, charged, 0.5 + level / 2)
+            )  # fmt: skip
+            quantiles = [(p, _at(laws, parts, charged, p)) for p in PROBABILITIES]
+    else:
+        assert laws.surface is not None
+        loss = laws.surface.loss(size, data)
+        warnings.append("no interval: these laws carry no measured forecast error")
+    rate, batch = _hyper(laws, target_flops, size, data)
+    return Forecast(
+        loss=loss,
+        interval=interval,
+        level=level,
+        unit=laws.unit,
+        scale=laws.scale,
+        model_scale=size,
+        tokens=data,
+        flops=target_flops,
+        learning_rate=rate,
+        batch_tokens=batch,
+        extrapolation=_extrapolation(laws, size, data, target_flops),
+        source=laws.source,
+        regime=laws.regime,
+        assumptions=assumptions,
+        self_check=laws.self_check,
+        warnings=warnings,
+        quantiles=quantiles,
+    )
+
+
+def _target(laws: Laws, flops: float | None, model_scale: float | None, tokens: float | None) -> tuple[float, float]:
+    """Size and tokens of the target; any two of three, or compute alone at the optimal split."""
+    for name, value in (("flops", flops), ("model-scale", model_scale), ("tokens", tokens)):
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigError(f"--{name} {value} is not a positive number", key=name)
+    k = laws.flops_factor
+    if flops is not None and model_scale is not None and tokens is not None:
+        product = k * model_scale * tokens
+        if abs(product / flops - 1) > 0.01:
+            raise ConfigError(
+                f"size x tokens = {product:.4g}, but flops = {flops:.4g}", remedy="give two of the three", key="flops"
+            )
+    if model_scale is not None and tokens is not None:
+        return model_scale, tokens
+    if flops is None:
+        raise ConfigError(
+            "a target needs --flops, or --model-scale and --tokens", remedy="give one of the two", key="flops"
+        )
+    if model_scale is not None:
+        return model_scale, flops / (k * model_scale)
+    if tokens is not None:
+        return flops / (k * tokens), tokens
+    return optimum(laws, flops)
+
+
+def optimum(laws: Laws, flops: float) -> tuple[float, float]:
+    """The optimal split of a budget: the allocation law, else along the runs' own line of tokens to size."""
+    k = laws.flops_factor
+    if laws.allocation is not None:
+        size = laws.allocation.model_coefficient * flops**laws.allocation.model_exponent
+        return size, flops / (k * size)
+    if laws.largest is not None and laws.predictive is not None and laws.predictive.ratio is not None:
+        low, high = laws.predictive.ratio
+        if high / low > 1.5:  # the tie may be to a power of the size: go along the ends of the range
+            largest = laws.largest
+            size = largest.size * (flops / largest.flops) ** 0.5
+            return size, flops / (k * size)
+        ratio = math.sqrt(low * high)
+        size = math.sqrt(flops / (k * ratio))
+        return size, flops / (k * size)
+    raise InputError(
+        "these laws have no allocation law, so compute alone names no target",
+        remedy="give --model-scale and --tokens",
+    )
+
+
+def _at(laws: Laws, parts: Spread, charged: float, probability: float) -> float:
+    """The loss at a probability of the predictive distribution."""
+    predictive = laws.predictive
+    assert predictive is not None
+    z = quantile(predictive, probability)
+    sd = predictive.widen * parts.total * (predictive.widen_low if z < 0 else 1.0)
+    normal = float(np.sqrt(2) * _erfinv(2 * probability - 1))
+    return math.exp(parts.centre + math.copysign(math.hypot(z * sd, normal * charged), z))
+
+
+def _erfinv(x: float) -> float:
+    from scipy.special import erfinv
+
+    return float(erfinv(x))
+
+
+def _extrapolation(laws: Laws, size: float, tokens: float, flops: float) -> Extrapolation:
+    if laws.largest is None:
+        return Extrapolation(flops=None, size=None, tokens=None)
+    return Extrapolation(
+        flops=flops / laws.largest.flops, size=size / laws.largest.size, tokens=tokens / laws.largest.tokens
+    )
+
+
+def _hyper(laws: Laws, flops: float, size: float, tokens: float) -> tuple[float | None, float | None]:
+    batch = rate = None
+    if laws.batch is not None:
+        batch = laws.batch.value(flops=flops, size=size, tokens=tokens)
+    if laws.learning_rate is not None:
+        rate = laws.learning_rate.value(flops=flops, size=size, tokens=tokens, batch_tokens=batch)
+    return tuple(None if v is None or not math.isfinite(v) else v for v in (rate, batch))  # type: ignore[return-value]
+
+
+def _warnings(laws: Laws, size: float, tokens: float, flops: float) -> list[str]:
+    warnings = []
+    if laws.regime == "pre-scaling":
+        warnings.append("pre-scaling: the ladder is not on the curve yet; the interval is widened, take care")
+    if laws.largest is not None:
+        ratio = flops / laws.largest.flops
+        if ratio > FAR:
+            warnings.append(f"the target lies {ratio:.3g}x beyond the largest run: further than forecasts were checked")
+        elif max(size / laws.largest.size, tokens / laws.largest.tokens) > FAR:
+            warnings.append("the target's size or tokens lie more than 300x beyond the runs")
+    if laws.surface is None and laws.predictive is not None:
+        warnings += [w for w in laws.warnings if w.startswith("no surface")]
+    if laws.self_check is not None and laws.self_check.n >= 5 and laws.self_check.coverage < 0.6:
+        warnings.append(
+            f"inside the ladder only {laws.self_check.coverage:.0%} of {laws.self_check.n} hidden runs fell into their"
+            f" {laws.level:.0%} intervals"
+        )
+    return warnings

@@ -1,0 +1,79 @@
+"""What a design of runs can and cannot tell, in words: one token budget, tokens tied to size, one compute, too few."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from forescale.scaling.noise import Cells
+
+MIN_CELLS, MIN_FORECAST = 5, 4
+"""Different (size, tokens) runs that a surface needs, and that a forecast along their own line needs."""
+TIED = 0.12
+"""sd of ln tokens around a line in ln size below which the two move as one."""
+SAME = 0.05
+"""Logarithms this close are one size, or one number of tokens."""
+
+
+@dataclass
+class Design:
+    """Which laws the runs can carry, and why not the others."""
+
+    surface: bool = True
+    """alpha and beta are both identified."""
+    forecast: bool = True
+    """A loss can be forecast at least along the runs' own direction."""
+    warnings: list[str] = field(default_factory=list)
+
+
+def examine(cells: Cells) -> Design:
+    """Judge the design; each refusal says what is missing and what would mend it."""
+    x, y = np.log(cells.size), np.log(cells.tokens)
+    sizes, tokens = _distinct(x), _distinct(y)
+    span = float(cells.flops.max() / cells.flops.min())
+    if len(cells) < MIN_CELLS:
+        return Design(
+            False, len(cells) >= MIN_FORECAST and span >= 2.5 and min(sizes, tokens) > 1,
+            [f"no surface and no allocation: {len(cells)} different (size, tokens) runs, at least {MIN_CELLS} are"
+             " needed; add sizes at two or more budgets"],
+        )  # fmt: skip
+    if span < 1.25:
+        return Design(
+            False, False,
+            ["no surface, allocation or compute law: all runs are of one compute; add a budget at least 3x away"],
+        )  # fmt: skip
+    if tokens == 1:
+        return Design(
+            False, True,
+            ["no surface and no allocation: all runs have one token budget, so beta and E cannot be told apart; add"
+             " runs of other lengths. Forecasts hold for this token budget only"],
+        )  # fmt: skip
+    if sizes == 1:
+        return Design(
+            False, True,
+            ["no surface and no allocation: all runs have one size, so alpha and E cannot be told apart; add runs of"
+             " other sizes. Forecasts hold for this size only"],
+        )  # fmt: skip
+    slope, intercept = np.polyfit(x, y, 1)
+    away = float(np.std(y - slope * x - intercept))
+    if away < TIED and slope > 0:
+        return Design(
+            False, True,
+            [f"no surface and no allocation: tokens are tied to size (tokens ~ size^{slope:.2f}), so alpha and beta"
+             " cannot be told apart; add runs off that line. Forecasts hold along it"],
+        )  # fmt: skip
+    if span < 2.5:
+        return Design(
+            False, True,
+            [f"no surface and no allocation: the runs span only {span:.2g}x of compute; add a budget at least 3x away"],
+        )  # fmt: skip
+    if sizes < 3 or tokens < 3:
+        return Design(
+            True, True, [f"{sizes} sizes and {tokens} token counts: exponents lean on what is usual (weak priors)"]
+        )
+    return Design()
+
+
+def _distinct(values: np.typing.NDArray[np.float64]) -> int:
+    return 1 + int((np.diff(np.sort(values)) > SAME).sum())

@@ -1,0 +1,146 @@
+"""Seed noise as a function of compute, and the cells that the surface is fitted on.
+
+A run that lost the learning-rate or batch comparison says nothing about the surface; one that won it is lucky. So a
+cell (one size, one number of tokens) stands with the mean of its near-optimal settings, each the mean of its seeds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from forescale.base.records.laws import NoisePoint
+from forescale.scaling.table import RunTable
+
+Array = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+DEFAULT_SD = 0.0007
+"""Relative seed noise where nothing was replicated: the upper end of 0.02-0.07% seen on public ladders."""
+SLOPE, SLOPE_SD = -0.3, 0.15
+"""d ln(noise) / d ln C expected before measuring, and how firmly: 1.6% at 1e11 to hundredths at 1e19 (our probes)."""
+
+
+@dataclass(frozen=True)
+class NoiseLaw:
+    """Relative seed noise: sd at the largest budget, and its slope in log compute."""
+
+    sd: float
+    slope: float
+    flops: float
+    measured: bool
+
+    def at(self, flops: Array) -> Array:
+        """Noise at these computes; beyond the ladder it is not let fall below a quarter of what was measured."""
+        falling = self.sd * (flops / self.flops) ** self.slope
+        return np.asarray(np.maximum(falling, 0.25 * self.sd))
+
+
+def measure_noise(table: RunTable) -> list[NoisePoint]:
+    """Pooled relative spread of replicates, budget by budget."""
+    squares: dict[float, list[tuple[float, int, int]]] = {}
+    for setting in np.unique(table.setting):
+        members = np.flatnonzero(table.setting == setting)
+        if len(members) < 2:
+            continue
+        losses = table.loss[members]
+        spread = float(((losses / losses.mean() - 1) ** 2).sum())
+        squares.setdefault(float(table.budget[members[0]]), []).append((spread, len(members) - 1, len(members)))
+    return [
+        NoisePoint(
+            flops=budget,
+            seed_sd=float(np.sqrt(sum(s for s, _, _ in parts) / sum(f for _, f, _ in parts))),
+            replicates=sum(n for _, _, n in parts),
+        )
+        for budget, parts in sorted(squares.items())
+    ]
+
+
+def noise_law(points: list[NoisePoint], top_flops: float) -> NoiseLaw:
+    """Line through ln(sd) against ln(C), its slope held near what is usual unless the replicates say otherwise."""
+    usable = [p for p in points if p.seed_sd > 0]
+    if not usable:
+        return NoiseLaw(DEFAULT_SD, 0.0, top_flops, measured=False)
+    x = np.array([np.log(p.flops / top_flops) for p in usable])
+    y = np.array([np.log(p.seed_sd) for p in usable])
+    freedom = np.array([max(p.replicates - 1.0, 1.0) for p in usable])
+    precision = 2.0 * freedom  # the variance of ln(sd) is about 1 / (2 degrees of freedom)
+    design = np.stack((np.ones_like(x), x), axis=1)
+    normal = design.T @ (precision[:, None] * design) + np.diag((0.0, SLOPE_SD**-2))
+    right = design.T @ (precision * y) + np.array((0.0, SLOPE * SLOPE_SD**-2))
+    level, slope = np.linalg.solve(normal, right)
+    return NoiseLaw(float(np.exp(level)), float(min(slope, 0.0)), top_flops, measured=True)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One point of the surface per (size, tokens): what all surface fits work on."""
+
+    size: Array
+    tokens: Array
+    flops: Array
+    loss: Array
+    budget: Array
+    trunk: Ints
+    """Cells of one number are resampled together."""
+    noise: Array
+    """Relative seed noise left in the cell's mean."""
+    members: tuple[Ints, ...]
+    """Rows of the table (indices) that the cell's loss is the mean of."""
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    def take(self, keep: npt.NDArray) -> Cells:
+        """The cells where the mask is true, or at the indices."""
+        index = np.flatnonzero(keep) if keep.dtype == bool else keep
+        return Cells(
+            self.size[index], self.tokens[index], self.flops[index], self.loss[index], self.budget[index],
+            self.trunk[index], self.noise[index], tuple(self.members[i] for i in index),
+        )  # fmt: skip
+
+
+def cells_of(table: RunTable, law: NoiseLaw, band: float) -> Cells:
+    """Group the runs by size and tokens and keep the near-optimal settings of each group.
+
+    Within 1% is one cell, since batches round the tokens; tables that vary neither rate nor batch nor seed have one run
+    a cell.
+    """
+    varied = bool(np.isfinite(table.lr).any() or np.isfinite(table.batch_tokens).any())
+    varied |= len(np.unique(table.setting)) < len(table)
+    width = 0.01 if varied else 1e-9
+    groups: dict[tuple[int, int], list[int]] = {}
+    for i in range(len(table)):
+        key = (round(float(np.log(table.size[i])) / width), round(float(np.log(table.tokens[i])) / width))
+        groups.setdefault(key, []).append(i)
+    members: list[Ints] = []
+    losses, noise = [], []
+    for rows in groups.values():
+        kept, loss, spread = _near_optimal(table, np.array(rows), law, band)
+        members.append(kept)
+        losses.append(loss)
+        noise.append(spread)
+    first = np.array([m[0] for m in members])
+    return Cells(
+        table.size[first], table.tokens[first], table.flops[first], np.array(losses), table.budget[first],
+        table.trunk[first], np.array(noise), tuple(members),
+    )  # fmt: skip
+
+
+def _near_optimal(table: RunTable, rows: Ints, law: NoiseLaw, band: float) -> tuple[Ints, float, float]:
+    """Rows of the near-optimal settings of one cell, their mean loss, and the relative noise left in it."""
+    settings = table.setting[rows]
+    sd = float(law.at(table.flops[rows[:1]])[0])
+    if len(rows) == 1:
+        return rows, float(table.loss[rows[0]]), sd
+    means = {s: float(table.loss[rows[settings == s]].mean()) for s in np.unique(settings)}
+    counts = {s: int((settings == s).sum()) for s in means}
+    best = min(means.values())
+    # Means of n seeds scatter by sd / sqrt(n): a setting within the band, or within one such spread, is as good.
+    near = [s for s, mean in means.items() if mean <= best * (1 + max(band, 1.5 * sd / np.sqrt(counts[s])))]
+    kept = rows[np.isin(settings, near)]
+    weights = np.array([counts[s] for s in near], dtype=float)
+    loss = float(np.average([means[s] for s in near], weights=weights))
+    return kept, loss, sd / float(np.sqrt(len(kept)))

@@ -1,0 +1,87 @@
+"""The predictive distribution of one new run: centre, spread and tails, from a laws record alone.
+
+Spread = what the parameter draws disagree on at the target (fit, priors and form), error that grew with distance in the
+rolling-origin check, scatter of the frontier, and seed noise; its scale and tails were measured on public ladders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from forescale.base.records.laws import Laws, Predictive, Surface
+
+Array = npt.NDArray[np.float64]
+
+
+def surface_log_loss(parameters: Array, size: float, tokens: float) -> Array:
+    """ln L at one target for each row (E, A, alpha, B, beta, gamma)."""
+    floor, a, alpha, b, beta, g = parameters.T
+    with np.errstate(divide="ignore"):
+        model = (np.log(a) - alpha * np.log(size)) / g
+        data = (np.log(b) - beta * np.log(tokens)) / g
+        return np.asarray(np.logaddexp(np.log(floor), g * np.logaddexp(model, data)))
+
+
+def row_of(surface: Surface) -> list[float]:
+    """The parameters in the order of `draws`."""
+    return [surface.E, surface.A, surface.alpha, surface.B, surface.beta, surface.gamma]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One target's distribution of ln loss: centre, and the relative standard deviations it is made of."""
+
+    centre: float
+    parameters: float
+    growth: float
+    scatter: float
+    seed: float
+
+    @property
+    def total(self) -> float:
+        """All of it, before the calibration's tails."""
+        return float(np.sqrt(self.parameters**2 + self.growth**2 + self.scatter**2 + self.seed**2))
+
+
+def centre_of(predictive: Predictive, size: float, tokens: float) -> float:
+    """Weighted mean of the members' ln loss."""
+    weights = np.array([m.weight for m in predictive.members])
+    rows = np.array([row_of(m.surface) for m in predictive.members])
+    return float(np.average(surface_log_loss(rows, size, tokens), weights=weights))
+
+
+def distance(laws: Laws, size: float, tokens: float) -> float:
+    """How far a target lies beyond the runs: the larger of ln compute, and of ln size and ln tokens beyond theirs."""
+    if laws.largest is None:
+        return 0.0
+    flops = laws.flops_factor * size * tokens
+    steps = (flops / laws.largest.flops, size / laws.largest.size, tokens / laws.largest.tokens)
+    return float(max(0.0, *(np.log(s) for s in steps)))
+
+
+def spread(laws: Laws, size: float, tokens: float) -> Spread:
+    """The parts of a target's uncertainty."""
+    predictive = laws.predictive
+    assert predictive is not None
+    centre = centre_of(predictive, size, tokens)
+    draws = np.asarray(predictive.draws)
+    parameters = float(surface_log_loss(draws, size, tokens).std()) if len(draws) else 0.0
+    away = distance(laws, size, tokens)
+    flops = laws.flops_factor * size * tokens
+    ratio = flops / laws.largest.flops if laws.largest else 1.0
+    seed = predictive.sd_seed * max(ratio**predictive.seed_slope, 0.25)
+    return Spread(centre, parameters, predictive.sd_growth * away, predictive.sd_fit, seed)
+
+
+def quantile(predictive: Predictive, probability: float) -> float:
+    """Standardised error at a probability, linear between the calibration's pairs, straight beyond them."""
+    p = np.array([q[0] for q in predictive.quantiles])
+    z = np.array([q[1] for q in predictive.quantiles])
+    if probability < p[0]:
+        return float(z[0] + (z[1] - z[0]) / (p[1] - p[0]) * (probability - p[0]))
+    if probability > p[-1]:
+        return float(z[-1] + (z[-1] - z[-2]) / (p[-1] - p[-2]) * (probability - p[-1]))
+    return float(np.interp(probability, p, z))
