@@ -222,7 +222,7 @@ def _forecast(
     laws: Laws, shape: ModelShape, tokens: int, epochs: float, wishes: Wishes, warnings: list[str]
 ) -> Forecast | None:
     """The laws' own forecast of the rounded run; none where the laws have no surface."""
-    if laws.surface is None:
+    if laws.surface is None and laws.predictive is None:
         warnings.append("these laws have no loss surface: no forecast")
         return None
     from forescale.scaling.forecast import forecast

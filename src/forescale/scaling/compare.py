@@ -1,0 +1,218 @@
+"""The data quality meter: which corpus is better at which compute, how surely, and where the order flips.
+
+Every corpus gets laws from its own ladder, scored on a common outside set. Expected losses at the optimal split are
+drawn together: parameter errors independently, extrapolation errors half shared, since the forms err alike on like
+ladders. Seed noise plays no part: the question is which corpus is better, not which run is luckier.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forescale.base.errors import InputError
+from forescale.base.records.compare import Better, Comparison, CorpusExponent, Crossing
+from forescale.base.records.laws import Laws
+from forescale.scaling.fit import fit
+from forescale.scaling.forecast import optimum
+from forescale.scaling.predictive import centre_of, distance, surface_log_loss
+from forescale.scaling.sources import read_rows
+
+Array = npt.NDArray[np.float64]
+
+SHARED = 0.5
+"""Share of the extrapolation error's variance that two corpora have in common (our choice)."""
+N_DRAWS = 2000
+GRID = 241
+BEYOND = 1000.0
+"""Crossings are looked for up to this many times the largest compute."""
+
+
+def compare(
+    sources: Mapping[str, Any] | Sequence[Any] | Any,
+    *,
+    budgets: Sequence[float] | None = None,
+    level: float = 0.9,
+    seed: int = 0,
+    **reading: Any,
+) -> Comparison:
+    """Fit every corpus and set them side by side.
+
+    `sources`: name -> table of runs (or Laws), a sequence of paths, or one table whose `group` column names the
+    corpora. `reading`: the reading options of `fit`.
+    """
+    corpora = {
+        name: source if isinstance(source, Laws) else fit(source, level=level, **(reading | extra))
+        for name, (source, extra) in _named(sources, reading).items()
+    }
+    return compare_laws(corpora, budgets=budgets, level=level, seed=seed)
+
+
+def _named(sources: Any, reading: Mapping[str, Any]) -> dict[str, tuple[Any, dict[str, Any]]]:
+    """Each corpus's name, its source, and the group to choose in it."""
+    if isinstance(sources, Mapping) and sources and all(_is_source(v) for v in sources.values()):
+        return {str(name): (source, {}) for name, source in sources.items()}
+    if isinstance(sources, Sequence) and not isinstance(sources, str) and all(_is_source(s) for s in sources):
+        named: dict[str, tuple[Any, dict[str, Any]]] = {}
+        for source in sources:
+            named |= _groups_of(source, reading, Path(str(source)).stem if isinstance(source, (str, Path)) else "")
+        return named
+    return _groups_of(sources, reading, "")
+
+
+def _is_source(value: Any) -> bool:
+    return isinstance(value, (str, Path, Laws)) or hasattr(value, "__arrow_c_stream__") or _is_table(value)
+
+
+def _is_table(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return bool(value) and all(isinstance(v, Sequence) and not isinstance(v, str) for v in value.values())
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(r, Mapping) for r in value)
+
+
+def _groups_of(source: Any, reading: Mapping[str, Any], name: str) -> dict[str, tuple[Any, dict[str, Any]]]:
+    """One table: a corpus for each value of its `group` column (or of what --column calls so)."""
+    column = next((c.partition("=")[2] for c in reading.get("columns") or () if c.startswith("group=")), "group")
+    groups = sorted({str(row.get(column)) for row in read_rows(source).rows if row.get(column) not in (None, "")})
+    if len(groups) > 1:
+        return {(f"{name}/{g}" if name in groups else g): (source, {"group": g}) for g in groups}
+    return {(groups[0] if groups and not name else name or "runs"): (source, {})}
+
+
+def compare_laws(
+    corpora: Mapping[str, Laws], *, budgets: Sequence[float] | None = None, level: float = 0.9, seed: int = 0
+) -> Comparison:
+    """The comparison itself, from laws."""
+    if len(corpora) < 2:
+        raise InputError(
+            f"there is only one corpus to compare: {', '.join(corpora) or 'none'}",
+            remedy="give two tables of runs, or one with a `group` column of two corpora or more",
+        )
+    warnings = _comparable(corpora)
+    usable = {name: laws for name, laws in corpora.items() if laws.predictive is not None}
+    warnings += [f"{name}: no loss surface, left out of the order" for name in corpora if name not in usable]
+    better: list[Better] = []
+    crossings: list[Crossing] = []
+    if len(usable) > 1:
+        low = max(_smallest(laws) for laws in usable.values())
+        high = max(laws.largest.flops for laws in usable.values() if laws.largest is not None)
+        at = np.array(sorted(budgets)) if budgets else np.geomspace(low, 100.0 * high, 9)
+        draws = _Draws(usable, seed)
+        better = [_order(draws, float(c)) for c in at]
+        crossings = _crossings(draws, low, BEYOND * high)
+        beyond = [b.flops for b in better if b.flops > 10 * high]
+        if beyond:
+            warnings.append(f"beyond {10 * high:.3g} FLOPs the order is extrapolated more than 10 x")
+    return Comparison(
+        corpora=dict(corpora),
+        better=better,
+        exponents={name: _exponent(laws) for name, laws in corpora.items()},
+        crossings=crossings,
+        warnings=warnings,
+    )
+
+
+def _comparable(corpora: Mapping[str, Laws]) -> list[str]:
+    """Refuse what cannot be compared; warn of what should not be."""
+    units, scales = {laws.unit for laws in corpora.values()}, {laws.scale for laws in corpora.values()}
+    if len(units) > 1 or len(scales) > 1:
+        raise InputError(
+            f"the corpora's losses or sizes are in different units: {', '.join(sorted(units | scales))}",
+            remedy="choose one with --metric and --scale",
+        )
+    tokenizers = {str(laws.conditions.get("tokenizer")) for laws in corpora.values()}
+    if units == {"nats_per_token"} and len(tokenizers) > 1:
+        raise InputError(
+            "the corpora were run with different tokenizers and their losses are nats per token",
+            why="nats per token are not comparable between tokenizers",
+            remedy="give a `bpb` column (bits per byte)",
+            key="tokenizer",
+        )
+    sets = {name: laws.conditions.get("validation") for name, laws in corpora.items()}
+    if len({str(s) for s in sets.values()}) > 1:
+        listed = ", ".join(f"{name} on {value}" for name, value in sets.items())
+        return [f"the corpora were scored on different validation sets ({listed}): the order says little"]
+    if None in sets.values():
+        return ["no `validation` column: the corpora are taken to be scored on one common outside set"]
+    return []
+
+
+def _smallest(laws: Laws) -> float:
+    if laws.smallest_rung is not None:
+        return laws.smallest_rung
+    return laws.largest.flops / 100.0 if laws.largest is not None else 1.0
+
+
+class _Draws:
+    """Joint draws of all corpora's expected ln loss at a compute."""
+
+    def __init__(self, corpora: Mapping[str, Laws], seed: int) -> None:
+        self.corpora = dict(corpora)
+        rng = np.random.default_rng(seed)
+        self.shared = rng.standard_normal(N_DRAWS)
+        self.own = {name: rng.standard_normal(N_DRAWS) for name in corpora}
+        self.pick = {name: rng.random(N_DRAWS) for name in corpora}
+
+    def centre(self, name: str, flops: float) -> float:
+        """ln loss expected at the corpus's own optimal split."""
+        laws = self.corpora[name]
+        assert laws.predictive is not None
+        return centre_of(laws.predictive, *optimum(laws, flops))
+
+    def at(self, name: str, flops: float) -> Array:
+        """Draws of it."""
+        laws = self.corpora[name]
+        assert laws.predictive is not None
+        size, tokens = optimum(laws, flops)
+        rows = np.asarray(laws.predictive.draws)
+        around = np.zeros(N_DRAWS)
+        if len(rows):
+            values = surface_log_loss(rows, size, tokens)
+            around = (values - values.mean())[(self.pick[name] * len(values)).astype(np.int64)]
+        growth = laws.predictive.sd_growth * distance(laws, size, tokens)
+        error = math.sqrt(SHARED) * self.shared + math.sqrt(1 - SHARED) * self.own[name]
+        return np.asarray(self.centre(name, flops) + around + growth * error)
+
+
+def _order(draws: _Draws, flops: float) -> Better:
+    names = list(draws.corpora)
+    centres = {name: draws.centre(name, flops) for name in names}
+    order = sorted(names, key=lambda name: centres[name])
+    values = np.stack([draws.at(name, flops) for name in order])
+    return Better(
+        flops=flops,
+        order=order,
+        probability=float((values.argmin(axis=0) == 0).mean()),
+        losses={name: math.exp(centres[name]) for name in order},
+    )
+
+
+def _crossings(draws: _Draws, low: float, high: float) -> list[Crossing]:
+    """Where the expected losses of two corpora change places, and how many joint draws do so anywhere in the range."""
+    grid = np.geomspace(low, high, GRID)
+    centres = {name: np.array([draws.centre(name, float(c)) for c in grid]) for name in draws.corpora}
+    ends = {name: (draws.at(name, low), draws.at(name, high)) for name in draws.corpora}
+    found = []
+    for a, b in combinations(draws.corpora, 2):
+        gap = centres[a] - centres[b]
+        for k in np.flatnonzero(np.sign(gap[:-1]) * np.sign(gap[1:]) < 0):
+            share = float(gap[k] / (gap[k] - gap[k + 1]))
+            flops = float(grid[k] * (grid[k + 1] / grid[k]) ** share)
+            flips = np.sign(ends[a][0] - ends[b][0]) != np.sign(ends[a][1] - ends[b][1])
+            pair = (a, b) if gap[k] < 0 else (b, a)
+            found.append(Crossing(pair=pair, flops=flops, probability=float(flips.mean())))
+    return sorted(found, key=lambda c: c.flops)
+
+
+def _exponent(laws: Laws) -> CorpusExponent:
+    if laws.allocation is None:
+        return CorpusExponent(model_exponent=None, interval=None)
+    return CorpusExponent(
+        model_exponent=laws.allocation.model_exponent, interval=laws.allocation.intervals.get("model_exponent")
+    )
