@@ -29,7 +29,7 @@ from forescale.report.story_figures import duration, ladder_curves
 
 REGIMES = {
     "scaling": "The ladder's runs lie on one smooth curve: the forecast rests on a law that was seen to hold.",
-    "pre-scaling": "Too few rungs have clearly left the bigram table behind: the law is not established, take care.",
+    "pre-scaling": "Too few rungs are shown to lie on the curve (below): the law is not established, so take care.",
     "unknown": "The table does not say enough (steps, bigram entropy) to judge whether the runs are on the curve.",
 }
 
@@ -190,7 +190,7 @@ def equations(found: Laws) -> tuple[Equation, ...]:
 def _power(law: PowerLaw, name: str, letter: str, latex: str) -> Equation:
     plain = " ".join(f"{_LETTERS[key]}^{exponent:.4g}" for key, exponent in law.exponents.items())
     tex = "\\,".join(f"{_LETTERS[key]}^{{{exponent:.4g}}}" for key, exponent in law.exponents.items())
-    held = ", ".join(f"{key} {shown}" for key, shown in law.conditional_on.items())
+    held = ", ".join(f"{key} {shown}" for key, shown in law.conditional_on.items() if shown is not None)
     meaning = "Peak rate" if letter == "η" else "Tokens a step"
     meaning += f"; holds for {held}." if held else "."
     if law.held_out is not None:

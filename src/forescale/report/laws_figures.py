@@ -61,7 +61,8 @@ def isoflop(laws: Laws, runs: Sequence[Run]) -> Figure | None:
         losses = [point.loss_interval or (point.loss, point.loss) for point in known]
         series.append(
             Points(
-                f"minimum, {100 * laws.level:.0f}% interval", tuple(p.size for p in known),
+                f"minimum, {100 * laws.level:.0f}% interval" if any(p.size_interval for p in known) else "minimum",
+                tuple(p.size for p in known),
                 tuple(p.loss for p in known), "accent",
                 tuple(f"minimum at C = {number(p.flops, 3)}\nsize {number(p.size, 3)} · D {number(p.tokens, 3)}\n"
                       f"loss {number(p.loss, 5)} · from {p.runs} runs" for p in known),
