@@ -35,6 +35,8 @@ class CorpusSection(Section):
     """Share of the bytes that the validation split aims at, in whole sources. Default 0.04 (our choice)."""
     min_characters: int = Field(80, ge=0)
     """Shorter documents are removed by the quality rules. Default 80 characters (our choice)."""
+    seed: int = 0
+    """Chooses the sources of the validation split. Default 0: runs of all seeds are scored on the same text."""
 
 
 class TokenizerSection(Section):

@@ -1,6 +1,6 @@
 """Shapes for a size: how many layers, which width, for a given M (or N1, N2), by few rules.
 
-Width and depth grow together: d / n_layer = 4 d^0.4, at most 128. That passes within a layer or two of the paper's
+Width and depth grow together: d / n_layer = 6 d^0.35, at most 128. That passes within a layer or two of the paper's
 Table 3 and of the tiny ladders that were found to train well (d=32 L=2, d=64 L=3), and meets the published 7B at
 4096 / 30. Loss is flat in this ratio over a factor of two to either side, so few widths suffice.
 """
@@ -81,7 +81,7 @@ class ShapeRules:
 
 def aspect(d_model: float) -> float:
     """Width over depth that the rules aim at."""
-    return min(128.0, 4.0 * d_model**0.4)
+    return min(128.0, 6.0 * d_model**0.35)
 
 
 def size_of(shape: ModelShape, scale: Scale) -> float:
@@ -94,7 +94,7 @@ def nearest(size: float, rules: ShapeRules, *, scale: Scale = "M") -> ModelShape
 
     A few percent of size are worth less than a well-proportioned shape, but more than a perfect one: the penalty of
     an aspect 1.5x off equals 4% of size. In shallow models a layer more or less is another kind of model (one layer
-    copies nothing, two and three do), and a ladder that mixes them does not lie on one curve: there it equals 50%.
+    copies nothing, two and three do), and a ladder that mixes them does not lie on one curve: there it equals 25%.
     """
     best, best_price = None, math.inf
     hint = size if scale == "M" else 6.0 * size
@@ -103,7 +103,7 @@ def nearest(size: float, rules: ShapeRules, *, scale: Scale = "M") -> ModelShape
             shape = rules.build(d_model, n_layer, hint)
             off = abs(math.log(size_of(shape, scale) / size))
             lean = math.log(d_model / n_layer / aspect(d_model)) / math.log(1.5)
-            price = off + (0.04 if n_layer >= 8 else 0.5) * lean**2
+            price = off + (0.04 if n_layer >= 8 else 0.25) * lean**2
             if price < best_price:
                 best, best_price = shape, price
     if best is None:

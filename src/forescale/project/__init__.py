@@ -1,0 +1,1 @@
+"""One method per verb: the story on one page."""

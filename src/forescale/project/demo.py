@@ -1,0 +1,256 @@
+"""The whole chain on real text: one function, phase after phase, each of them a verb of the workspace."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from forescale.base.errors import InputError
+from forescale.base.files import write_atomic
+from forescale.base.records.corpus import CorpusSummary
+from forescale.base.records.demo import DemoResult
+from forescale.base.records.laws import Laws
+from forescale.base.records.plan import Plan
+from forescale.base.records.run import RunRecord
+from forescale.base.runtime import machine
+from forescale.project.display import Display
+from forescale.project.project import Project
+from forescale.project.timing import Speeds, measure
+from forescale.project.workspace import RECIPE_FILE
+
+APART = 10.05
+"""The target's compute over the ladder's largest run; a little over 10, so that rounding never brings it below."""
+TARGET = "target"
+LADDER = "ladder"
+TARGET_SEED = 7_777
+"""Added to the demo's seed: the target is a new run, on a seed that no run of the ladder had."""
+
+
+@dataclass
+class Phases:
+    """Seconds by phase, kept in the workspace so that a resumed demo adds up."""
+
+    path: Path
+    display: Display
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.path.exists():
+            self.seconds = json.loads(self.path.read_text())
+
+    @contextmanager
+    def __call__(self, name: str, note: str = "") -> Iterator[None]:
+        """Time what is done inside as phase `name`."""
+        self.display.phase(name, note)
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
+            write_atomic(self.path, json.dumps(self.seconds).encode())
+            self.display.phase_done(name, self.seconds[name])
+
+
+def demo(
+    *,
+    minutes: float = 8.0,
+    text: Path | None = None,
+    sft: Path | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+    overrides: tuple[str, ...] = (),
+    display: Display | None = None,
+) -> DemoResult:
+    """Text to report in one go. `minutes` is the time for ladder and target; the rest is not counted.
+
+    Started again with the same options it goes on where it stopped, and repeats nothing that is finished.
+    """
+    folder = (out or Path("demo")).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    display = display or Display()
+    display.headline(f"forescale demo: {minutes:g} minutes for ladder and target on {machine()}")
+    phases = Phases(folder / ".phases.json", display)
+    _write_recipe(folder, seed)
+    project = Project(folder, overrides)
+    with phases("text", "collecting the text"):
+        _collect_text(project, text)
+    with phases("corpus", "read, deduplicate, filter, split"):
+        corpus = project.clean()
+        display.corpus(corpus)
+    with phases("tokenizer", "byte-level BPE, then token shards"):
+        project.vocab()
+        tokens = project.tokenize()
+        display.tokens(tokens)
+    with phases("pairs", "questions and answers from signatures and docstrings"):
+        _make_pairs(project, corpus, text, sft)
+    speeds, budgets = _ladder_budgets(project, phases, minutes, seed)
+    with phases("ladder", "small runs"):
+        ladder = project.ladder(LADDER, budgets=budgets, seed=seed, progress=display.ladder(speeds))
+    with phases("laws", "fit"):
+        laws = project.fit(LADDER)
+        display.laws(laws)
+    with phases("plan", "plan and sealed forecast"):
+        plan = _plan(project, phases, laws, ladder.largest_flops, minutes, speeds)
+        display.plan(plan)
+    with phases("target", "the big run"):
+        target = project.pretrain(
+            TARGET, processes=speeds.ranks, seed=seed + TARGET_SEED, on_progress=display.training("target")
+        )
+        assert isinstance(target, RunRecord)
+        display.outcome(plan, target)
+    chat_model = align_and_evaluate(project, phases)
+    with phases("report", "one page"):
+        report = project.report(phases=phases.seconds)
+    result = _result(project, plan, laws, target, ladder.model_dump(), corpus.to_json(), phases, report, chat_model)
+    write_atomic(folder / "demo.json", json.dumps(result.to_json(), indent=1).encode())
+    display.demo(result)
+    return result
+
+
+def align_and_evaluate(project: Project, phases: Phases) -> str:
+    """SFT, DPO and the evaluation before and after each; gives the chat model's run."""
+    pairs, heldout = project.default_pairs("train"), project.default_pairs("heldout")
+    if pairs is None:
+        raise InputError("there are no question/answer pairs", remedy="give --sft FILE.jsonl with messages")
+    chat_model = "sft"
+    with phases("sft", "answers to questions"):
+        project.sft(pairs, from_=TARGET, name="sft")
+    with phases("dpo", "preferences between the model's own answers"):
+        ranked = project.prefer(pairs, from_="sft", name="dpo")
+        if not project.dpo(ranked, from_="sft", name="dpo").skipped:
+            chat_model = "dpo"
+    with phases("evaluation", "before and after each stage"):
+        tasks = ["bits_per_byte", "answers", "repetition", "ends"]
+        for model in dict.fromkeys([TARGET, "sft", chat_model]):
+            project.evaluate(model, tasks, heldout=heldout)
+    return chat_model
+
+
+def _write_recipe(folder: Path, seed: int) -> None:
+    """The demo's recipe, unless the folder has one: what a user changed there is kept."""
+    path = folder / RECIPE_FILE
+    if not path.exists():
+        text = (files("forescale.project") / "demo.toml").read_text()
+        write_atomic(path, text.replace("[train]\n", f"[train]\nseed = {seed}\n").encode())
+
+
+def _collect_text(project: Project, text: Path | None) -> None:
+    """The default text under text/, or the user's folder as the recipe's source."""
+    from forescale.corpus.demo_text import collect
+
+    if text is not None:
+        if not text.exists():
+            raise InputError(f"{text} does not exist", remedy="--text names a folder of text files", file=text)
+        project.set_source(text.resolve())
+        return
+    collect(project.workspace.root, project.executor())
+
+
+def _make_pairs(project: Project, corpus: CorpusSummary, text: Path | None, sft: Path | None) -> None:
+    """Question/answer pairs: the user's, or those that signatures and docstrings give; answers held out of tuning."""
+    from forescale.corpus import docstrings
+
+    out = project.workspace.root / "pairs"
+    train, held = out / "train.jsonl", out / "heldout.jsonl"
+    if sft is not None:
+        docstrings.user_pairs(sft, train, held)
+        return
+    candidates = project.workspace.root / "pairs.jsonl"
+    if text is not None:  # the user's text has no questions of its own: the installed documentation's are asked
+        from forescale.corpus.demo_text import collect
+
+        collect(project.workspace.root, project.executor())
+    docstrings.pairs(candidates, corpus.validation.sources, train, held)
+
+
+def _ladder_budgets(project: Project, phases: Phases, minutes: float, seed: int) -> tuple[Speeds, tuple[float, ...]]:
+    """Measure this machine, and choose the budgets whose ladder and target fit into the minutes; kept for a resume."""
+    from forescale.project.ladder import grounds
+    from forescale.scaling.ladder import centre_batch, centre_size, largest_top, rungs
+
+    base = grounds(project, LADDER)
+    path = project.workspace.root / ".speeds.json"
+    if path.exists():
+        kept = json.loads(path.read_text())
+        if kept["minutes"] == minutes:
+            speeds = Speeds(tuple((x, y) for x, y in kept["points"]), kept["ranks"], kept["gain"])
+            return speeds, tuple(kept["budgets"])
+    with phases("speed", "seconds per token of a few shapes on this machine"):
+        flops = [1.5e11, 6e11, 1e13]
+        shapes = [base.shape_for(centre_size(c)) for c in flops]
+        batches = [
+            base.recipe.model.seq_len * max(1, round(centre_batch(c) / base.recipe.model.seq_len)) for c in flops
+        ]
+        speeds = measure(shapes, batches)
+
+    def target_seconds(c: float) -> float:
+        shape = base.shape_for(centre_size(c))
+        return c / shape.flops_per_token * speeds.target_seconds_per_token(shape)
+
+    top = largest_top(
+        60 * minutes,
+        base,
+        seed=seed,
+        cores=project.executor().workers,
+        seconds_per_token=speeds.seconds_per_token,
+        target_seconds=target_seconds,
+        apart=APART,
+    )
+    budgets = rungs(float(f"{top:.2g}"))
+    kept = {
+        "minutes": minutes,
+        "points": speeds.points,
+        "ranks": speeds.ranks,
+        "gain": speeds.rank_gain,
+        "budgets": budgets,
+    }
+    write_atomic(path, json.dumps(kept).encode())
+    return speeds, budgets
+
+
+def _plan(project: Project, phases: Phases, laws: Laws, largest: float, minutes: float, speeds: Speeds) -> Plan:
+    """The plan at 10 times the ladder's largest run, or more where the minutes allow it. Made once, then kept."""
+    path = project.workspace.plan(TARGET)
+    if path.exists() and (project.workspace.run(TARGET) / "spec.json").exists():
+        return Plan.read(path)  # sealed: never planned again
+    left = 60 * minutes - phases.seconds.get("ladder", 0.0)
+    by_time = project.plan(TARGET, minutes=max(left, 1.0) / 60, seconds_per_token=speeds.target_seconds_per_token)
+    if by_time.flops >= APART * largest:
+        return by_time
+    return project.plan(TARGET, flops=APART * largest)
+
+
+def _result(
+    project: Project,
+    plan: Plan,
+    laws: Laws,
+    target: RunRecord,
+    ladder: dict[str, Any],
+    corpus: dict[str, Any],
+    phases: Phases,
+    report: Path,
+    chat_model: str,
+) -> DemoResult:
+    forecast = plan.forecast
+    assert forecast is not None
+    assert target.validation is not None
+    return DemoResult(
+        report=str(report),
+        chat_model=str(project.workspace.run(chat_model)),
+        forecast=forecast.loss,
+        interval=forecast.interval,
+        outcome=target.validation.bits_per_byte,
+        unit="bpb",
+        regime=laws.regime,
+        extrapolation=forecast.extrapolation.model_dump(),
+        ladder_runs=ladder["runs"],
+        flops={"ladder": ladder["largest_flops"], "ladder_total": ladder["total_flops"], "target": target.flops},
+        seconds=dict(phases.seconds),
+        corpus={key: corpus.get(key) for key in ("documents", "bytes", "removed", "sha256")},
+    )

@@ -1,0 +1,203 @@
+"""design -> launch -> run table. Killed and started again, it repeats no finished run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forescale.base.artifact import read_manifest, recipe_hash
+from forescale.base.config import ModelSection
+from forescale.base.errors import InputError
+from forescale.base.files import disk_failure
+from forescale.base.records.ladder import LadderSummary
+from forescale.base.records.run import RUN_COLUMNS, RunRecord
+from forescale.base.records.spec import RunSpec
+from forescale.base.records.tokens import TokensSummary
+from forescale.base.shape import ModelShape
+from forescale.scaling.ladder import Design, Grounds, design
+
+if TYPE_CHECKING:
+    from forescale.project.project import Project
+
+Progress = Callable[[Design, Sequence[RunRecord]], None]
+"""Called with the design at the start, and after each trunk with all records so far."""
+
+
+def grounds(project: Project, name: str) -> Grounds:
+    """What a ladder of this workspace stands on."""
+    space = project.workspace
+    tokens = TokensSummary.model_validate(read_manifest(space.tokens).summary)
+    return Grounds(
+        shape_for=shape_rule(project.recipe.model, tokens.vocab_size),
+        tokens_dir=str(space.tokens),
+        tokenizer_dir=str(space.tokenizer),
+        out_dir=str(space.ladder(name) / "runs"),
+        group=space.root.name,
+        unique_tokens=tokens.train.tokens,
+        recipe=project.recipe,
+    )
+
+
+def shape_rule(section: ModelSection, vocab_size: int) -> Callable[[float], ModelShape]:
+    """M -> the nearest buildable shape under the recipe's rules."""
+    from forescale.scaling.shapes import ShapeRules, nearest
+
+    rules = ShapeRules.of(section.model_copy(update={"vocab_size": section.vocab_size or vocab_size}))
+    return lambda flops_per_token: nearest(flops_per_token, rules)
+
+
+def run_ladder(
+    project: Project,
+    name: str = "ladder",
+    *,
+    budgets: Sequence[float] = (),
+    seed: int | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> LadderSummary:
+    """Run the ladder `name`: every trunk through the executor, every ended run a row of runs.csv."""
+    seed = project.recipe.train.seed if seed is None else seed
+    base = grounds(project, name)
+    plan = design(list(budgets) or project.recipe.ladder.budgets, base, seed=seed)
+    _check_tokens(plan, base)
+    folder = project.workspace.ladder(name)
+    summary = _summary(name, folder, plan, [], {}, 0.0)
+    if dry_run:
+        return summary
+    parents = [read_manifest(project.workspace.tokens).recipe]
+    settings = {
+        "ladder": project.recipe.ladder.model_dump(exclude={"cores"}),
+        "model": project.recipe.model.model_dump(),
+        "train": project.recipe.train.model_dump(),
+        "budgets": list(plan.budgets),
+    }
+    recipe = recipe_hash("ladder", parents=parents, settings=settings, seed=seed)
+    with project.make(folder, "ladder", recipe, parents, settings, "ladder") as made:
+        if not made.already:
+            made.summary = _run(project, name, folder, plan, progress).to_json()
+    return LadderSummary.model_validate(made.summary)
+
+
+def _run(project: Project, name: str, folder: Path, plan: Design, progress: Progress | None) -> LadderSummary:
+    if progress:
+        progress(plan, [])
+    start = time.monotonic()
+    records, failed = _train(project, folder / "runs.csv", plan, progress)
+    seconds = _sittings(folder, time.monotonic() - start)
+    if not any(r.status == "finished" for r in records):
+        raise InputError(
+            f"no run of the ladder {name} finished",
+            why="; ".join(f"{trunk}: {reason}" for trunk, reason in list(failed.items())[:3]),
+            remedy=f"look into {folder}/runs/*/log.jsonl, then run forescale ladder again",
+            file=folder / "runs.csv",
+        )
+    return _summary(name, folder, plan, records, failed, seconds)
+
+
+def run_specs(
+    project: Project, name: str, specs: Sequence[RunSpec], before: LadderSummary, progress: Progress | None
+) -> LadderSummary:
+    """More runs for a ladder that has ended: rows are added to its table."""
+    folder = project.workspace.ladder(name)
+    start = time.monotonic()
+    records, failed = _train(project, folder / "runs.csv", Design(before.budgets, tuple(specs)), progress)
+    done = [r for r in records if r.status == "finished"]
+    return before.model_copy(
+        update={
+            "trunks": before.trunks + len(specs),
+            "runs": before.runs + len(done),
+            "failed": before.failed | failed,
+            "largest_flops": max([before.largest_flops, *(r.flops for r in done)]),
+            "seconds": _sittings(folder, time.monotonic() - start),
+        }
+    )
+
+
+def _train(
+    project: Project, table: Path, plan: Design, progress: Progress | None
+) -> tuple[list[RunRecord], dict[str, str]]:
+    """Every trunk through the executor; rows are appended as trunks end. Gives records and failures by name."""
+    from forescale.worker import run_trunk
+
+    records: list[RunRecord] = []
+    failed: dict[str, str] = {}
+    for outcome in project.executor().map(run_trunk, list(plan.specs), label="ladder"):
+        if outcome.error is not None:
+            failed[outcome.part.name] = str(outcome.error).splitlines()[0]
+        else:
+            ended = list(outcome.result or [])
+            records += ended
+            append_rows(table, ended)
+            failed |= {r.run: r.reason for r in ended if r.status != "finished"}
+        if progress:
+            progress(plan, records)
+    return records, failed
+
+
+def append_rows(table: Path, records: Sequence[RunRecord]) -> None:
+    """Append whole rows for the records that the table does not have yet."""
+    known: set[str] = set()
+    if table.exists():
+        with table.open(newline="", encoding="utf-8") as file:
+            known = {row["run"] for row in csv.DictReader(file)}
+    fresh = [r for r in records if r.run not in known]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, RUN_COLUMNS, lineterminator="\n")
+    if not table.exists():
+        writer.writeheader()
+    for record in fresh:
+        writer.writerow({key: "" if value is None else value for key, value in record.row().items()})
+    try:
+        table.parent.mkdir(parents=True, exist_ok=True)
+        with table.open("a", encoding="utf-8") as file:  # one write: a reader never sees half a row
+            file.write(text.getvalue())
+    except OSError as error:
+        raise disk_failure(error, table) from error
+
+
+def read_rows(table: Path) -> list[dict[str, str]]:
+    """The rows of a run table as text."""
+    with table.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _check_tokens(plan: Design, base: Grounds) -> None:
+    """A run that repeats its corpus is not on the curve of one that does not."""
+    longest = max(plan.specs, key=lambda s: max(s.branches))
+    need = max(longest.branches)
+    if need > base.unique_tokens:
+        raise InputError(
+            f"the corpus has {base.unique_tokens:,} training tokens; run {longest.name} wants {need:,}",
+            why=f"{need - base.unique_tokens:,} tokens would be repeated, and a repeated token teaches less",
+            remedy="add text, or lower [ladder] budgets",
+        )
+
+
+def _summary(
+    name: str, folder: Path, plan: Design, records: Sequence[RunRecord], failed: dict[str, str], seconds: float
+) -> LadderSummary:
+    done = [r for r in records if r.status == "finished"]
+    return LadderSummary(
+        name=name,
+        table=str(folder / "runs.csv"),
+        budgets=plan.budgets,
+        trunks=len(plan.specs),
+        runs=len(done),
+        failed=failed,
+        largest_flops=max((r.flops for r in done), default=max(plan.budgets)),
+        total_flops=plan.flops,
+        seconds=seconds,
+    )
+
+
+def _sittings(folder: Path, seconds: float) -> float:
+    """Wall time of this sitting and of earlier ones that were cut short."""
+    path = folder / ".seconds.json"
+    before = json.loads(path.read_text()) if path.exists() else 0.0
+    path.write_text(json.dumps(before + seconds))
+    return before + seconds
