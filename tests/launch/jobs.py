@@ -47,6 +47,14 @@ def always_killed(_: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def anything(x: int) -> tuple[str, str, int]:
+    """Good, bad or killed, by its number."""
+    if x == 2:
+        always_killed(x)
+    fail(x)
+    return threads(x)
+
+
 def sleep(folder: str) -> None:
     Path(folder, str(os.getpid())).write_text("here")
     time.sleep(60)

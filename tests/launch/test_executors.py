@@ -131,13 +131,13 @@ def test_slurm_jobs_run_on_submitits_own_executor(tmp_path):
     pytest.importorskip("submitit")
     from forescale.launch.slurm import SlurmExecutor
 
-    executor = SlurmExecutor(tmp_path, workers=2, cluster="local", minutes=5)
-    outcomes = sorted(executor.map(jobs.fail, range(3), retries=0), key=lambda o: o.index)
-    assert [o.result for o in outcomes] == [0, None, None]
-    assert isinstance(outcomes[1].error, InputError)
-    (lost,) = executor.map(jobs.always_killed, [0], retries=0)
+    executor = SlurmExecutor(tmp_path, workers=3, cluster="local", minutes=5)
+    good, bad, lost = sorted(executor.map(jobs.anything, range(3), retries=0), key=lambda o: o.index)
+    assert good.result == ("1", "PASSIVE", 1)
+    assert isinstance(bad.error, InputError)
+    assert bad.error.line == 3
     assert isinstance(lost.error, SystemFailure)
-    assert next(executor.map(jobs.threads, [0])).result == ("1", "PASSIVE", 1)
+    assert "lost" in lost.error.what
 
 
 def test_ray_tasks(tmp_path):
