@@ -48,7 +48,10 @@ def test_the_laws_open_without_any_extra() -> None:
     extras = "torch numba tokenizers safetensors plotly matplotlib jinja2 ray submitit zstandard tiktoken pandas polars"
     code = (
         "import sys\n"
-        f"for name in {extras.split()}: sys.modules[name] = None\n"
+        "class Hidden:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] in {extras.split()}: raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, Hidden())\n"
         "import forescale\n"
         "print(forescale.fit, forescale.forecast, forescale.compare, forescale.Project)\n"
         "print(forescale.plan('deepseek', flops=1e20).learning_rate)\n"

@@ -59,8 +59,8 @@ def keys(record: type[BaseModel], before: str = "") -> set[str]:
     for name, field in record.model_fields.items():
         found.add(before + name)
         for inner, mark in _records(field.annotation):
-            if before and inner.__name__ in ("Laws", "Forecast"):
-                continue
+            if inner.__name__ == "Predictive" or (before and inner.__name__ in ("Laws", "Forecast")):
+                continue  # how a forecast is made is ours; a fit or forecast inside another object is listed once
             found |= keys(inner, f"{before}{name}{mark}.")
     return found
 

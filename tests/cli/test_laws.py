@@ -130,6 +130,81 @@ def test_example_runs_are_what_they_say(run: Any, empty_home: Path) -> None:
         assert min((0.9, 1.0, 1.1), key=lambda factor: expected_loss(best * factor, flops / best / factor)) == 1.0
 
 
+def test_fit_and_forecast_of_the_example(run: Any, empty_home: Path) -> None:
+    """The example's truth lies in the forecast's interval and in the allocation's; what is written is whole."""
+    from forescale.project.example import best_size, expected_loss
+
+    run("example", "runs", "--out", "runs.csv")
+    fitted = run("fit", "runs.csv", "--out", "laws", "--json")
+    assert fitted.code == 0, fitted.out
+    low, high = fitted.json["allocation"]["intervals"]["model_exponent"]
+    assert low < 0.32 / 0.62 < high
+    assert fitted.json == json.loads((empty_home / "laws" / "laws.json").read_text())
+
+    with (empty_home / "laws" / "residuals.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["row"]) for row in rows] == list(range(1, 67)), "every row of the table, in order"
+    assert sum(row["used"] == "True" for row in rows) == fitted.json["runs"]["used"]
+    assert all(row["reason"] for row in rows if row["used"] == "False")
+    assert all(abs(float(row["residual"])) < 0.02 and row["influence"] for row in rows if row["used"] == "True")
+    import pyarrow.parquet
+
+    draws = pyarrow.parquet.read_table(empty_home / "laws" / "draws.parquet")
+    assert draws.column_names == ["E", "A", "alpha", "B", "beta", "gamma"]
+    assert draws.num_rows >= 300
+    assert (empty_home / "laws" / "figures.html").stat().st_size > 10_000
+
+    (empty_home / "points.csv").write_text("name,flops\nfar,1e20\nfarther,3e20\n")
+    told = run("forecast", "laws", "--at", "points.csv", "--out", "predictions.csv", "--json")
+    assert {key: told.json[key] for key in ("points", "out")} == {"points": 2, "out": "predictions.csv"}
+    with (empty_home / "predictions.csv").open() as file:
+        for row in csv.DictReader(file):
+            flops = float(row["flops"])
+            truth = expected_loss(best_size(flops), flops / best_size(flops))
+            assert float(row["low"]) < truth < float(row["high"])
+            one = run("forecast", "laws/laws.json", "--flops", row["flops"], "--json").json
+            assert one["loss"] == pytest.approx(float(row["predicted"]))
+    assert run("forecast", "laws", "--at", "runs.csv", "--out", "x.csv", "--json").json["points"] == 66
+    assert run("ladder", "suggest", "runs.csv", "--target", "1e20", "--json").json["runs"]
+    assert run("plan", "--flops", "1e20", "--laws", "laws", "--json").json["forecast"]["interval"]
+
+
+def test_fit_in_a_workspace_is_an_artifact(run: Any, tmp_path: Path, runs: Path) -> None:
+    run("init", tmp_path)
+    first = run("fit", runs, "--workspace", tmp_path, "--json")
+    assert first.code == 0, first.out
+    stamp = (tmp_path / "laws" / "laws.json").stat().st_mtime_ns
+    assert run("fit", runs, "--workspace", tmp_path, "--json").json == first.json
+    assert (tmp_path / "laws" / "laws.json").stat().st_mtime_ns == stamp, "the same fit is found again"
+    assert run("show", tmp_path / "laws", "--verify", "--json").json["wrong"] == []
+    assert run("fit", runs, "--level", "0.8", "--workspace", tmp_path, "--json").json["level"] == 0.8
+    assert len(list((tmp_path / "laws.old").iterdir())) == 1, "another fit sets the old one aside"
+
+
+def test_influence_is_the_refit_without_the_row(runs: Path) -> None:
+    """Against fits made anew without single rows: an outlier, edges of the grid, and one of two replicates."""
+    import forescale
+    from forescale.scaling.forecast import optimum
+    from forescale.scaling.residuals import residual_rows
+    from forescale.scaling.table import read_runs
+
+    with runs.open() as file:
+        rows: list[dict[str, Any]] = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    rows[18]["loss"] *= 1.03
+    table = read_runs(rows)
+    laws = forescale.fit(table)
+    told = {row.row: row.influence for row in residual_rows(laws, table)}
+    assert laws.largest is not None
+    size, tokens = optimum(laws, 10 * laws.largest.flops)
+
+    def loss(fitted: Any) -> float:
+        return float(forescale.forecast(fitted, model_scale=size, tokens=tokens).loss)
+
+    for off in (12, 18, 20, 22, 23):
+        moved = loss(forescale.fit(rows[:off] + rows[off + 1 :])) / loss(laws) - 1
+        assert told[off + 1] == pytest.approx(moved, rel=0.3, abs=3e-4)
+
+
 def test_a_forecast_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     from forescale.cli import tables
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from forescale.cli.grid import Data, anything, table
+from forescale.cli.grid import Data, anything, cell, table
 from forescale.cli.words import num, percent, span, unit
 
 LEDGER_COLUMNS = (
@@ -92,7 +92,7 @@ def forecast(data: Data, out: Console) -> None:
     out.print(f"laws: {data['source']} · regime: {data['regime']}\n")
     table(
         out, "Assumptions", ("what", "ladder", "target", "charged"),
-        [(a["what"], num(a["ladder"]), num(a["target"]), percent(a["charged"])) for a in data["assumptions"]],
+        [(a["what"], cell(a["ladder"]), cell(a["target"]), percent(a["charged"])) for a in data["assumptions"]],
     )  # fmt: skip
     _self_check(data["self_check"], out)
 

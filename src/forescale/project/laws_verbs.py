@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from forescale.base.records.ledger import LedgerView
     from forescale.base.records.suggestion import Suggestion
     from forescale.base.records.watch import Watch
+    from forescale.scaling.table import RunTable
 
 
 def workspace_or_none(start: Path | None) -> Workspace | None:
@@ -90,7 +91,7 @@ def fit_verb(
     if out is not None or space is None:
         laws = fit(table, **options)
         if out is not None:
-            write_laws(out, laws, table)
+            write_laws(out, laws, table, band=band)
         return laws
     settings = {**options, "scale": scale, "columns": list(columns), "where": list(where), "group": group}
     parents, inputs = _origins(source)
@@ -101,7 +102,7 @@ def fit_verb(
         if not folder.already:
             laws = fit(table, **options)
             folder.summary = {"regime": laws.regime, "runs": laws.runs.used, "unit": laws.unit}
-            write_laws(folder.path, laws, table)
+            write_laws(folder.path, laws, table, band=band)
     return read_laws(space.laws)
 
 
@@ -117,13 +118,14 @@ def _origins(source: Any) -> tuple[list[str], dict[str, str]]:
     return parents, {path.name: sha256_file(path) for path in files}
 
 
-def write_laws(folder: Path, laws: Laws, table: Any) -> list[str]:
+def write_laws(folder: Path, laws: Laws, table: RunTable, *, band: float = 0.0025) -> list[str]:
     """laws.json, draws.parquet, residuals.csv, and the figures where the `report` extra is there; names written."""
     from forescale.project.law_files import draws_parquet, figures, residuals_csv
+    from forescale.scaling.residuals import residual_rows
 
     laws.write(folder / "laws.json")
     write_atomic(folder / "draws.parquet", draws_parquet(laws))
-    write_atomic(folder / "residuals.csv", residuals_csv(laws, table))
+    write_atomic(folder / "residuals.csv", residuals_csv(residual_rows(laws, table, band=band)))
     return ["laws.json", "draws.parquet", "residuals.csv", *figures(folder, laws, table)]
 
 
