@@ -50,8 +50,8 @@ def _order(names: list[str], seed: int) -> list[str]:
 def choose_sources(sizes: Mapping[str, int], share: float, seed: int) -> list[str]:
     """Sources in an order drawn by the seed until the share of bytes is reached; empty: none is small enough.
 
-    First none of more than 15% of the aim is taken, then none of more than half of it, so that many speak for the whole:
-    one odd package that makes up a third of the validation text was seen to double the spread between seeds. None of
+    First none of more than 15% of the aim is taken, then none of more than half of it: many speak for the whole, and
+    one odd package that made up a third of the validation text doubled the spread between seeds. None of
     under a fiftieth at first (a licence is no sample of a corpus); at most a third of all bytes is ever held out.
     """
     total = sum(sizes.values())

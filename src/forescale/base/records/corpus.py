@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from forescale.base.records.record import Record
 
 
@@ -21,7 +23,7 @@ class CorpusSplit(Record):
     documents: int
     bytes: int
     """UTF-8 bytes of text."""
-    sources: list[str] = []
+    sources: list[str] = Field(default_factory=list)
 
 
 class ContactRate(Record):
@@ -75,7 +77,7 @@ class CorpusSummary(Record):
     """The first 1,000 of them."""
     other_files: dict[str, int]
     """Files of types that are no text, by ending: not read."""
-    warnings: list[str] = []
+    warnings: list[str] = Field(default_factory=list)
 
 
 class DedupSummary(Record):
@@ -90,7 +92,7 @@ class DedupSummary(Record):
     by_dump: dict[str, dict[str, int]]
     """Dump -> documents, removed_documents."""
     quarantined: int = 0
-    quarantine: list[Quarantined] = []
+    quarantine: list[Quarantined] = Field(default_factory=list)
 
 
 REMOVED_COLUMNS = ("id", "reason", "kept_id", "similarity", "source", "path", "text")
