@@ -28,7 +28,7 @@ SIZE_FACTORS = (0.35, 0.6, 1.0, 1.7, 2.8)
 REACH = 4.0
 """Candidates go up to this many times the largest compute so far, and never beyond a tenth of the target."""
 RUNS = 4
-WORTH = 0.3
+WORTH = 0.1
 """A run must narrow by this share of what the most useful one would: else the cheapest crumbs would win."""
 
 
@@ -53,26 +53,29 @@ class State:
     """[1 + n, 1 + n]; the target first."""
     noise: Array
     """Variance of observing each candidate."""
-    reach: float
-    """Largest compute so far."""
+    reach: tuple[float, float, float]
+    """Largest compute, size and tokens so far."""
     growth: float
     """sd of the target's error per unit of ln distance."""
     floor: float
     """Variance of the target that no run can take away: its own seed noise and scatter."""
-    target_flops: float
+    target: tuple[float, float, float]
+    """The target's compute, size and tokens."""
 
     def sd(self) -> float:
         """The target's standard deviation now."""
-        away = math.log(max(1.0, self.target_flops / self.reach))
+        away = max(0.0, *(math.log(goal / have) for goal, have in zip(self.target, self.reach, strict=True)))
         return math.sqrt(max(self.covariance[0, 0], 0.0) + (self.growth * away) ** 2 + self.floor)
 
-    def after(self, k: int, flops: float) -> State:
+    def after(self, k: int, run: Candidate) -> State:
         """The state once candidate `k` (0 = first) has been seen."""
         j = k + 1
         column = self.covariance[:, j]
         gain = np.outer(column, column) / (self.covariance[j, j] + self.noise[k])
+        seen = (run.flops, run.size, run.tokens)
+        reach = tuple(max(have, new) for have, new in zip(self.reach, seen, strict=True))
         return State(
-            self.covariance - gain, self.noise, max(self.reach, flops), self.growth, self.floor, self.target_flops
+            self.covariance - gain, self.noise, (reach[0], reach[1], reach[2]), self.growth, self.floor, self.target
         )
 
 
@@ -80,6 +83,7 @@ def suggest(
     laws: Laws,
     target: float,
     *,
+    tokens: float | None = None,
     candidates: Any = None,
     n_runs: int = RUNS,
     allowance: float | None = None,
@@ -88,6 +92,7 @@ def suggest(
 ) -> Suggestion:
     """The next runs for the forecast at `target` FLOPs (the laws' own: M x D or 6 N D), best first.
 
+    `tokens`: of a target that is not optimally split (over-trained, say).
     `candidates`: a table; then only its rows are chosen among (`exclude`: data rows already run). It stops after
     `n_runs`, when `allowance` FLOPs are spent, or when the expected width is below `until` (a fraction of the loss).
     """
@@ -97,16 +102,16 @@ def suggest(
             remedy="fit runs of at least three sizes and three budgets first",
         )
     rows = _grid(laws, target) if candidates is None else _rows(laws, candidates, exclude or set())
-    size, tokens = optimum(laws, target)
-    now = forecast(laws, flops=target)
+    size, data = optimum(laws, target) if tokens is None else (target / (laws.flops_factor * tokens), tokens)
+    now = forecast(laws, model_scale=size, tokens=data)
     width_now = now.width
     assert width_now is not None
-    state = _state(laws, rows, size, tokens)
+    state = _state(laws, rows, size, data)
     per_sd = width_now / state.sd()
     chosen, left = _greedy(state, rows, n_runs, allowance, until, per_sd)
     warnings = [] if chosen else ["no candidate is affordable or narrows the forecast"]
-    if left.reach < target / 10:
-        warnings.append(f"the target lies {target / left.reach:.3g} x beyond the largest run even then")
+    if left.reach[0] < target / 10:
+        warnings.append(f"the target lies {target / left.reach[0]:.3g} x beyond the largest run even then")
     return Suggestion(
         target_flops=target,
         width_now=width_now,
@@ -185,8 +190,8 @@ def _state(laws: Laws, rows: list[Candidate], size: float, tokens: float) -> Sta
         own = spread(laws, row.size, row.tokens)
         noise.append(own.seed**2 + own.scatter**2 + own.growth**2 + 1e-10)
     return State(
-        covariance, np.array(noise), laws.largest.flops, predictive.sd_growth, parts.seed**2 + parts.scatter**2,
-        laws.flops_factor * size * tokens,
+        covariance, np.array(noise), (laws.largest.flops, laws.largest.size, laws.largest.tokens),
+        predictive.sd_growth, parts.seed**2 + parts.scatter**2, (laws.flops_factor * size * tokens, size, tokens),
     )  # fmt: skip
 
 
@@ -203,7 +208,7 @@ def _greedy(
                 row.row is not None and any(k == c for c, _ in chosen)
             ):
                 continue
-            gain = math.log(state.sd() / state.after(k, row.flops).sd())
+            gain = math.log(state.sd() / state.after(k, row).sd())
             options.append((gain, k))
         if not options or max(options)[0] <= 1e-6:
             break
@@ -211,7 +216,7 @@ def _greedy(
         _, k = max((gain / rows[k].flops, k) for gain, k in options if gain >= enough)
         chosen.append((k, sum(1 for c, _ in chosen if c == k)))
         spent += rows[k].flops
-        state = state.after(k, rows[k].flops)
+        state = state.after(k, rows[k])
     return chosen, state
 
 
