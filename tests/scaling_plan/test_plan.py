@@ -318,6 +318,17 @@ def test_layouts_fit_and_explain() -> None:
     assert "GiB in all" in reasons[0]
 
 
+def test_a_planned_batch_can_be_dealt_to_the_devices() -> None:
+    for gpus in (8, 64, 96, 512):
+        made = plan("deepseek", flops=1e22, gpus=gpus, device="h100")
+        assert made.layout is not None, made.warnings
+        assert made.layout.data * made.layout.tensor * made.layout.pipeline == gpus
+        assert made.batch_tokens == pytest.approx(made.laws_say.batch_tokens, rel=0.07)
+    stuck = plan("deepseek", flops=1e21, gpus=64, device="h100", schedule=ScheduleSection(batch_tokens=4096 * 527))
+    assert stuck.layout is None
+    assert any("dealt evenly" in w for w in stuck.warnings)
+
+
 def test_devices_have_sources() -> None:
     assert all(d.source and d.peak_flops > 1e13 and d.memory_gib > 8 for d in DEVICES.values())
     assert device("NVIDIA H100") == device("h100-sxm")

@@ -64,6 +64,19 @@ def checkpoint_gib(shape: ModelShape) -> float:
     return CHECKPOINT_BYTES * shape.params / GIB
 
 
+def dealing(sequences: float, gpus: int | None) -> int:
+    """What the batch, in sequences, is best a multiple of, so that `gpus` devices can share it: the largest halving of
+    their number that moves the batch by no more than a sixteenth.
+
+    >>> dealing(527.0, 64), dealing(100.0, 64), dealing(3.0, 64)
+    (64, 8, 1)
+    """
+    unit = gpus or 1
+    while unit > 1 and (sequences < 8 * unit or gpus is None):
+        unit = unit // 2 if unit % 2 == 0 else 1
+    return unit
+
+
 def choose(
     shape: ModelShape, batch_tokens: int, flops: float, gpus: int, device: Device, utilisation: float
 ) -> tuple[Layout | None, list[str]]:
@@ -94,13 +107,23 @@ def choose(
                 best = rank, plan
     if best is not None:
         return best[1], []
+    return None, [_reason(shape, sequences, gpus, device)]
+
+
+def _reason(shape: ModelShape, sequences: int, gpus: int, device: Device) -> str:
+    """Why no layout was found: too little memory, or a batch that cannot be dealt out evenly."""
+    tensor = _up_to(device.per_node, shape.n_kv_head)
+    if memory(shape, max(1, gpus // tensor), min(tensor, gpus), 1, 1).total <= USABLE * device.memory_gib:
+        return (
+            f"a batch of {sequences} sequences cannot be dealt evenly to {gpus} devices: fix schedule.batch_tokens to "
+            f"a multiple of {gpus} sequences, or give a number of devices that divides it"
+        )
     least = memory(shape, 1, 1, 1, 1)
     enough = math.ceil(least.total / (USABLE * device.memory_gib))
-    return None, [
-        f"no layout of {gpus} x {device.name} ({device.memory_gib:g} GiB each) holds this model at a batch of "
-        f"{sequences} sequences: weights, optimizer and one sequence want about {least.total:,.0f} GiB in all; "
-        f"try --gpus {_next_power(max(enough, 2))} or more, in a number that divides the batch"
-    ]
+    return (
+        f"{gpus} x {device.name} ({device.memory_gib:g} GiB each) cannot hold this model: weights, optimizer and one "
+        f"sequence want about {least.total:,.0f} GiB in all; try --gpus {_next_power(max(enough, 2))} or more"
+    )
 
 
 def _fill(

@@ -147,7 +147,12 @@ def _batch_and_rate(
 ) -> tuple[int, float, float, list[ParetoPoint] | None]:
     """Batch, tokens, rate and, where another objective than FLOPs asks for it, the trade between them."""
     seq_len = shape.seq_len
-    batch = wishes.schedule.batch_tokens or _multiple(guide.batch.value(shape, tokens, math.nan), seq_len)
+    unit = seq_len
+    batch = wishes.schedule.batch_tokens
+    if batch is None:
+        best = guide.batch.value(shape, tokens, math.nan)
+        unit *= layout.dealing(best / seq_len, dials.gpus)
+        batch = _multiple(best, unit)
     points = None
     if wishes.objective != "flops":
         points = cost.pareto(

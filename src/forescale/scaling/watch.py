@@ -29,13 +29,15 @@ GROWTH_FLOOR = 0.012
 """Relative sd per unit of ln(steps to go / steps done) at least charged (our choice)."""
 PRIOR_GROWTH, PRIOR_LOOKS = 0.025, 3.0
 """What a look back is expected to miss by per unit of ln distance, and how many looks that counts for (our choice)."""
+BLIND_GROWTH = 0.12
+"""The same while a log is too short to look back in: the first plateau of a tiny run misled by as much."""
 NOISE = 0.002
 """Relative noise of one run's end that no curve can show (seed, batch order)."""
 FREEDOM = 5.0
 """Degrees of freedom of the predictive Student t: a few looks back measure the growth."""
 EXPONENTS = np.linspace(0.05, 1.0, 39)
 LOOKS = 24
-BAND_FROM = 0.1
+BAND_FROM = 0.2
 """Progress at which the first in-flight interval becomes the band of a run that had no sealed forecast."""
 BLOCKS = 120
 
@@ -206,6 +208,8 @@ def _past_growth(curve: Curve, factor: Array) -> float:
             continue
         fit = _fit(seen, factor[: len(seen)])
         misses.append((math.log(fit.at(now, float(factor[-1])) / recent) / math.log(1.0 / share)) ** 2)
+    if not misses:
+        return BLIND_GROWTH
     prior = PRIOR_LOOKS * PRIOR_GROWTH**2
     return math.sqrt((sum(misses) + prior) / (len(misses) + PRIOR_LOOKS))
 
