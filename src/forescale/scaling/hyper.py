@@ -19,7 +19,8 @@ from scipy.stats import norm
 
 from forescale.base.records.laws import PowerLaw
 from forescale.scaling.hyper_model import Fitted, Variables, fit_model
-from forescale.scaling.response import Cell, Smooth, cells_of, seed_spread, smooth, spread_at
+from forescale.scaling.noise import measure_noise, noise_law
+from forescale.scaling.response import Cell, Smooth, cells_of, smooth
 from forescale.scaling.table import RunTable
 
 Array = npt.NDArray[np.float64]
@@ -51,12 +52,12 @@ def fit_hyper(
     A setting is near-optimal within the larger of `band` and twice the measured seed spread at its compute.
     """
     cells = cells_of(table)
-    spread = seed_spread(table)
     rate_ok, batch_ok, warnings = _supported(cells, table)
     if not rate_ok and not batch_ok:
         return None, None, warnings
     cells = _split(cells, rate_ok, batch_ok)
-    bands = np.array([max(band, 2.0 * spread_at(spread, c.flops)) for c in cells])
+    noise = noise_law(measure_noise(table), float(table.flops.max()))
+    bands = np.maximum(band, 2.0 * noise.at(np.array([c.flops for c in cells])))
     choice, held_out = choose(cells, bands, rate_ok, batch_ok)
     fitted = fit_model(cells, bands, choice.rate, choice.batch)
     edges = _edges(fitted, cells)

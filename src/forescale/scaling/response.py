@@ -81,32 +81,6 @@ def cells_of(table: RunTable) -> list[Cell]:
     return sorted(cells, key=lambda c: c.flops)
 
 
-def seed_spread(table: RunTable) -> dict[float, float]:
-    """Relative sd of the loss between replicates at each budget that has some; pooled over its settings."""
-    log_loss = np.log(table.loss)
-    result: dict[float, float] = {}
-    for budget in np.unique(table.budget):
-        squares, freedom = 0.0, 0
-        inside = table.budget == budget
-        for setting in np.unique(table.setting[inside]):
-            values = log_loss[inside & (table.setting == setting)]
-            if len(values) > 1:
-                squares += float(((values - values.mean()) ** 2).sum())
-                freedom += len(values) - 1
-        if freedom:
-            result[float(budget)] = math.sqrt(squares / freedom)
-    return result
-
-
-def spread_at(spread: dict[float, float], flops: float) -> float:
-    """The measured seed spread at a compute: interpolated in logs, flat beyond the ends; 0 where none was measured."""
-    if not spread:
-        return 0.0
-    budgets = sorted(spread)
-    values = [math.log(max(spread[b], 1e-5)) for b in budgets]
-    return float(np.exp(np.interp(math.log(flops), np.log(budgets), values)))
-
-
 def near_optimal(loss: Array, band: float = 0.0025) -> npt.NDArray[np.bool_]:
     """Which losses lie no more than `band` above the lowest (paper 3.1): the rule on raw losses."""
     return np.asarray(loss <= loss.min() * (1.0 + band))
