@@ -110,7 +110,7 @@ def test_a_tiny_workspace_gets_tiny_shapes() -> None:
 def test_every_dial_meets_its_budget() -> None:
     tokens = plan("deepseek", tokens=1e11)
     assert tokens.tokens == pytest.approx(1e11, rel=1e-4)
-    assert tokens.laws_say.tokens == pytest.approx(1e11, rel=1e-6)
+    assert tokens.laws_say.tokens == pytest.approx(1e11, rel=1e-4)
     days = plan("deepseek", days=30, gpus=512, device="h100")
     assert days.flops_asked == pytest.approx(30 * 86400 * 512 * 989.4e12 * 0.4)
     assert days.layout is not None

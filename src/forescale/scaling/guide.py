@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from forescale.base.errors import ConfigError
 from forescale.base.records.laws import Allocation, Laws, PowerLaw, Scale
 from forescale.base.shape import ModelShape
 from forescale.scaling import published
@@ -94,11 +95,15 @@ class Guide:
 
     def flops_for_tokens(self, tokens: float) -> float:
         """The compute whose optimal split trains on so many tokens."""
-        low, high = 1.0, 1e40
-        for _ in range(200):
-            middle = math.sqrt(low * high)
-            low, high = (middle, high) if self.split(middle)[1] < tokens else (low, middle)
-        return math.sqrt(low * high)
+        b = self.allocation.data_exponent
+        if b <= 0:
+            raise ConfigError(
+                f"these laws give more compute no more tokens (exponent {b:.3g}): tokens alone decide no budget",
+                remedy="give --flops, or other laws",
+                key="tokens",
+            )
+        own = (tokens / self.allocation.data_coefficient) ** (1.0 / b)
+        return self._at_own_flops(own)[0] * tokens
 
     def unconstrained(self, flops: float) -> tuple[float, float, float, float]:
         """M, D, batch and learning rate as the laws alone have them, unrounded."""
