@@ -11,12 +11,14 @@ from forescale.base.records.laws import Largest, Laws, Member, Predictive, Scale
 from forescale.scaling import calibration
 from forescale.scaling.ensemble import MEMBERS, PLAIN, Fitted, draw_members, fit_members, mean_log_loss
 from forescale.scaling.noise import Cells, NoiseLaw
-from forescale.scaling.predictive import quantile, spread
+from forescale.scaling.predictive import centre_of, off_optimum, quantile, spread
 from forescale.scaling.rolling import Rolling, roll
 from forescale.scaling.surfaces import Form, to_surface
 
 Array = npt.NDArray[np.float64]
 
+OFF_FROM = 0.03
+"""ln(loss / best loss at this compute) from which a cell says how runs scatter away from the frontier."""
 FRONTIER = 5.0
 """Cells within this factor of the largest compute say how runs scatter at the frontier."""
 
@@ -50,16 +52,17 @@ def fit_core(
         surfaces = [pinned]
     draws = [to_surface(d.form.name, theta, d.frame) for d in drawn for theta in d.theta]
     ratios = cells.tokens / cells.size
-    predictive = Predictive(
+    predictive = Predictive(  # what it is made of first: the rest is measured with it
         members=[Member(surface=s, weight=1 / len(surfaces)) for s in surfaces],
         draws=[[_short(v) for v in (s.E, s.A, s.alpha, s.B, s.beta, s.gamma)] for s in draws],
         sd_fit=calibration.SCATTER_SHARE * _scatter(cells, members, noise),
-        sd_growth=growth(rolling, cells),
+        sd_growth=growth(rolling, cells, local_slope(cells, members)),
         sd_seed=noise.sd,
         seed_slope=noise.slope,
         ratio=(float(ratios.min()), float(ratios.max())),
         quantiles=list(calibration.QUANTILES),
     )
+    predictive = predictive.model_copy(update={"sd_off": _scatter_off(cells, predictive)})
     return Core(members, drawn, rolling, predictive, largest_of(cells))
 
 
@@ -83,15 +86,35 @@ def _scatter(cells: Cells, members: list[Fitted], noise: NoiseLaw) -> float:
     return float(np.sqrt(max(variance - float(np.median(cells.noise[frontier])) ** 2, 0.0)))
 
 
-def growth(rolling: Rolling, cells: Cells) -> float:
-    """Relative error per unit of ln(distance): rolling-origin forecasts, shrunk towards the public ladders'."""
-    prior = calibration.GROWTH
+def _scatter_off(cells: Cells, predictive: Predictive) -> float:
+    """Residual per unit of distance from the best split: fits look at the frontier, and err away from it."""
+    pairs = [(float(n), float(d)) for n, d in zip(cells.size, cells.tokens, strict=True)]
+    away = np.array([off_optimum(predictive, n, d) for n, d in pairs])
+    centre = np.array([centre_of(predictive, n, d) for n, d in pairs])
+    residual = np.minimum(np.abs(np.log(cells.loss) - centre), 0.5)
+    far = away > OFF_FROM
+    if far.sum() < 2:
+        return 0.5
+    return float(np.sqrt((residual[far] ** 2).sum() / (away[far] ** 2).sum()))
+
+
+def local_slope(cells: Cells, members: list[Fitted]) -> float:
+    """-d ln L / d ln C at the largest run."""
+    top = int(cells.flops.argmax())
+    size, tokens = cells.size[top : top + 1], cells.tokens[top : top + 1]
+    further = mean_log_loss(members, size * np.exp(0.5), tokens * np.exp(0.5))
+    return float(max(0.0, (mean_log_loss(members, size, tokens) - further)[0, 0]))
+
+
+def growth(rolling: Rolling, cells: Cells, slope: float) -> float:
+    """Relative error at e-fold extrapolation: rolling-origin forecasts, shrunk towards the public ladders'."""
+    prior = max(calibration.GROWTH * slope**2, 1e-4)
     if not len(rolling):
-        return 2.0 * prior
+        return calibration.UNCHECKED * prior
     # Late origins and the frontier say most about the target: both are weighted by their compute.
     top = float(cells.flops.max())
     weight = (rolling.origin / top) ** 0.5 * np.minimum(cells.flops[rolling.cell] / top, 1.0) ** 0.25
-    rate = np.abs(rolling.error) / np.maximum(rolling.distance, 0.7)
+    rate = np.abs(rolling.error) / np.sqrt(np.maximum(rolling.distance, 0.7))
     mean_square = float((weight * np.minimum(rate, 0.1) ** 2).sum() / weight.sum())
     effective = float(weight.sum() ** 2 / (weight**2).sum())
     own = calibration.GROWTH_SHARE * np.sqrt(mean_square)

@@ -6,7 +6,7 @@ resampled by trunk. So hundreds of refits cost what one did, and nothing needs t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,27 +16,36 @@ from forescale.scaling.surfaces import ALPHA, BETA, N_PARAMETERS, A, B, E, Form,
 
 Array = npt.NDArray[np.float64]
 
+BEND = (-0.55, 0.35)
 GENERALISED = Form(
     "generalised",
-    "L = E + ((A/N^alpha)^(1/g) + (B/D^beta)^(1/g))^g; runs weighted C/C_max; weak priors",
-    bend=(-0.5, 0.3),
+    "L = E + ((A/N^alpha)^(1/g) + (B/D^beta)^(1/g))^g; runs near the frontier count most; weak priors",
+    bend=BEND,
 )
-WEIGHTED = Form("weighted", "Chinchilla's form, runs weighted C/C_max, weak priors")
-FLAT = Form("flat", "the generalised form, runs weighted (C/C_max)^0.5", power=0.5, bend=(-0.5, 0.3))
-STEEP = Form("steep", "the generalised form, runs weighted (C/C_max)^1.5", power=1.5, bend=(-0.5, 0.3))
+QUADRATURE = Form(
+    "quadrature",
+    "the generalised form with g = 1/2: the two terms add like sides of a right angle",
+    bend=(-0.693147, 0.0),
+)
+WIDE = Form("wide", "the generalised form, runs weighted by loss alone", power=0.0, closeness=20.0, bend=BEND)
+STEEP = Form("steep", "the generalised form, runs weighted more by compute", power=1.0, closeness=10.0, bend=BEND)
+WEIGHTED = Form("weighted", "Chinchilla's form, runs weighted C/C_max, weak priors", power=1.0, closeness=0.0)
 PLAIN = Form(
     "chinchilla",
     "exactly Huber 1e-3 (sum) on log loss, no weights, no priors",
     power=0.0,
+    closeness=0.0,
     floor=(0.65, 10.0),
     exponent=(0.35, 10.0),
 )
-MEMBERS: tuple[Form, ...] = (GENERALISED, FLAT, STEEP)
+MEMBERS: tuple[Form, ...] = (GENERALISED, QUADRATURE)
 """The forms whose mean is the forecast."""
-FORMS = {form.name: form for form in (GENERALISED, WEIGHTED, FLAT, STEEP, PLAIN)}
+FORMS = {form.name: form for form in (GENERALISED, QUADRATURE, WIDE, STEEP, WEIGHTED, PLAIN)}
 """What `--form` can pin; without it the members' mean is used (`ensemble`)."""
 
 N_STARTS = 6
+JITTER = 0.5
+"""Families differ by about half of what the priors allow: the draws' priors move by this share of their sd."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +64,23 @@ class Fitted:
 
 
 def fit_batch(
-    cells: Cells, form: Form, counts: Array, warm: Array | None = None, jitter: Array | None = None
+    cells: Cells,
+    form: Form,
+    counts: Array,
+    warm: Array | None = None,
+    jitter: Array | None = None,
+    shift: Array | None = None,
 ) -> Fitted:
     """Fit `form` to each row of `counts` [b, n]: how often each cell counts (0 = hidden).
 
     `warm` [6]: start all fits there (and from one fresh start); otherwise each tries several fresh starts.
-    `jitter` [b, 6], in standard deviations, moves the priors' means: with resampled cells the fits are then draws of
-    what cells and priors together leave open (randomised maximum a posteriori).
+    `jitter` [b, 6], in standard deviations, moves the priors' means, and `shift` [b, n] the log losses: the fits are
+    then draws of what cells and priors together leave open (randomised maximum a posteriori).
     """
     frame = Frame.of(cells.size, cells.tokens, cells.loss)
     inside = counts > 0
-    lowest = np.where(inside, cells.loss, np.inf).min(axis=1)
-    top = np.where(inside, frame.log_c, -np.inf).max(axis=1)
-    weights = counts * np.exp(form.power * np.minimum(frame.log_c - top[:, None], 0.0))
-    mean, precision = form.prior(lowest)
+    weights = counts * form.weights(frame, inside)
+    mean, precision = form.prior(frame, inside, cells.unit)
     if jitter is not None:
         free = [i for i in form.free if i not in (A, B)]
         mean[:, free] += jitter[:, free] / np.sqrt(precision[free])
@@ -76,8 +88,11 @@ def fit_batch(
     if warm is not None:
         starts = np.concatenate((np.broadcast_to(warm, (1, *starts.shape[1:])), starts))
     n_starts, n_batch = len(starts), len(counts)
+    seen = frame
+    if shift is not None:
+        seen = replace(frame, log_loss=np.tile(frame.log_loss + shift, (n_starts, 1)))
     solution = solve(
-        frame,
+        seen,
         np.tile(weights, (n_starts, 1)),
         starts.reshape(n_starts * n_batch, -1),
         np.tile(mean, (n_starts, 1)),
@@ -101,6 +116,9 @@ def _starts(cells: Cells, counts: Array, form: Form, mean: Array, n_starts: int)
     starts[:, :, BETA] += 0.12 * spread[:, :, 2]
     if form.bend[1]:
         starts[:, :, G] += form.bend[1] * spread[:, :, 3]
+    if n_starts > 1:
+        low = np.array([cells.loss[row > 0].min() for row in counts])
+        starts[-1, :, E] = np.log(0.97 * low)  # nothing left to learn
     middle = np.array([np.median(cells.loss[row > 0]) for row in counts])
     rest = np.log(np.maximum(middle - np.exp(starts[:, :, E]), 0.05 * middle) / 2)
     starts[:, :, A] = starts[:, :, B] = rest
@@ -116,15 +134,26 @@ def fit_members(
 
 
 def draw_members(cells: Cells, members: list[Fitted], n_draws: int, seed: int = 0) -> list[Fitted]:
-    """Refits of each form on cells reweighted trunk by trunk (Bayesian bootstrap), priors redrawn too."""
+    """Refits of each form on losses redrawn with their noise, trunk by trunk, and with priors redrawn.
+
+    A run's noise is the larger of its seed noise and the scatter that its form shows, which its weight says grows away
+    from the frontier. Half of it is shared by the branches of a trunk.
+    """
     rng = np.random.default_rng(seed)
     _, trunk = np.unique(cells.trunk, return_inverse=True)
     each = -(-n_draws // len(members))
     drawn = []
     for member in members:
-        counts = rng.standard_exponential((each, int(trunk.max()) + 1))[:, trunk]
-        jitter = rng.standard_normal((each, N_PARAMETERS))
-        drawn.append(fit_batch(cells, member.form, counts, member.theta[0], jitter))
+        own = rng.standard_normal((each, len(cells)))
+        shared = rng.standard_normal((each, int(trunk.max()) + 1))[:, trunk]
+        alone = (np.bincount(trunk)[trunk] == 1).astype(float)
+        mixed = np.where(alone > 0, own, np.sqrt(0.5) * (own + shared))
+        weight = member.form.weights(member.frame, np.ones((1, len(cells)), dtype=bool))[0]
+        scatter = member.sigma[0] / np.sqrt(np.maximum(weight, 1e-6))
+        shift = np.maximum(np.minimum(scatter, 0.3), cells.noise) * mixed
+        jitter = JITTER * rng.standard_normal((each, N_PARAMETERS))
+        counts = np.ones((each, len(cells)))
+        drawn.append(fit_batch(cells, member.form, counts, member.theta[0], jitter, shift))
     return drawn
 
 

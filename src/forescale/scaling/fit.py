@@ -259,7 +259,8 @@ def _scales(ready: Prepared, design: Design) -> dict[str, float]:
         if not np.isfinite(size).all() or (size <= 0).any():
             continue
         other = Cells(
-            size, cells.tokens, cells.flops, cells.loss, cells.budget, cells.trunk, cells.noise, cells.members
+            size, cells.tokens, cells.flops, cells.loss, cells.budget, cells.trunk, cells.noise, cells.members,
+            cells.unit,
         )
         rolling = roll(other, fit_members(other, MEMBERS[:1]))
         if len(rolling):

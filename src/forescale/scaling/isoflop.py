@@ -8,6 +8,7 @@ from scipy.stats import norm
 
 from forescale.base.records.laws import Allocation, IsoMinimum, Surface
 from forescale.scaling.noise import Cells
+from forescale.scaling.predictive import surface_split
 
 Array = npt.NDArray[np.float64]
 
@@ -117,24 +118,17 @@ def allocation_through(points: list[IsoMinimum], factor: float, level: float) ->
     )  # fmt: skip
 
 
-def surface_split(surface: Surface, factor: float) -> tuple[float, float]:
-    """Exponent and ln coefficient of the optimal size of a surface: where d loss / d ln size = 0 along C."""
-    g = surface.gamma
-    total = surface.alpha + surface.beta
-    log_ratio = np.log(surface.alpha / surface.beta) * g + np.log(surface.A) - np.log(surface.B)
-    exponent = surface.beta / total
-    return float(exponent), float(log_ratio / total - exponent * np.log(factor))
-
-
 def allocation_of_surface(surface: Surface, draws: list[Surface], factor: float, level: float) -> Allocation | None:
     """The surface's own optimum, with the spread of its draws."""
     if not _positive(surface):
         return None
-    exponent, log_coefficient = surface_split(surface, factor)
-    splits = np.array([surface_split(s, factor) for s in draws if _positive(s)])
+    exponent, log_coefficient = surface_split(surface)
+    log_coefficient -= exponent * np.log(factor)
+    splits = np.array([surface_split(s) for s in draws if _positive(s)])
     intervals = {}
     if len(splits) > 10:
         tail = (1 - level) / 2
+        splits[:, 1] -= splits[:, 0] * np.log(factor)
         low, high = _range(splits[:, 0], tail)
         coefficients = _range(np.exp(np.clip(splits[:, 1], -600, 600)), tail)
         intervals = {

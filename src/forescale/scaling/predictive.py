@@ -39,11 +39,12 @@ class Spread:
     growth: float
     scatter: float
     seed: float
+    off: float
 
     @property
     def total(self) -> float:
         """All of it, before the calibration's tails."""
-        return float(np.sqrt(self.parameters**2 + self.growth**2 + self.scatter**2 + self.seed**2))
+        return float(np.sqrt(self.parameters**2 + self.growth**2 + self.scatter**2 + self.seed**2 + self.off**2))
 
 
 def centre_of(predictive: Predictive, size: float, tokens: float) -> float:
@@ -73,7 +74,27 @@ def spread(laws: Laws, size: float, tokens: float) -> Spread:
     flops = laws.flops_factor * size * tokens
     ratio = flops / laws.largest.flops if laws.largest else 1.0
     seed = predictive.sd_seed * max(ratio**predictive.seed_slope, 0.25)
-    return Spread(centre, parameters, predictive.sd_growth * away, predictive.sd_fit, seed)
+    off = predictive.sd_off * off_optimum(predictive, size, tokens, centre) if predictive.sd_off else 0.0
+    return Spread(centre, parameters, predictive.sd_growth * float(np.sqrt(away)), predictive.sd_fit, seed, off)
+
+
+def off_optimum(predictive: Predictive, size: float, tokens: float, centre: float | None = None) -> float:
+    """ln(loss / loss at the best split of the same compute): how far a run lies from what it could have been."""
+    surface = predictive.members[0].surface
+    if min(surface.alpha, surface.beta, surface.A, surface.B) < 1e-12:
+        return 0.0
+    exponent, log_coefficient = surface_split(surface)
+    log_product = np.log(size) + np.log(tokens)
+    best = float(np.exp(np.clip(log_coefficient + exponent * log_product, -300, 300)))
+    here = centre_of(predictive, size, tokens) if centre is None else centre
+    return max(0.0, here - centre_of(predictive, best, float(np.exp(log_product)) / best))
+
+
+def surface_split(surface: Surface) -> tuple[float, float]:
+    """Exponent and ln coefficient of the optimal size in size x tokens: where the loss is level along size."""
+    total = surface.alpha + surface.beta
+    log_ratio = np.log(surface.alpha / surface.beta) * surface.gamma + np.log(surface.A) - np.log(surface.B)
+    return surface.beta / total, float(log_ratio / total)
 
 
 def quantile(predictive: Predictive, probability: float) -> float:

@@ -13,11 +13,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from forescale.base.records.laws import Surface
+from forescale.base.records.laws import Surface, Unit
 
 Array = npt.NDArray[np.float64]
 N_PARAMETERS = 6
 E, A, ALPHA, B, BETA, G = range(N_PARAMETERS)
+
+
+CEILING: dict[Unit, float] = {"bpb": 0.5, "nats_per_token": 2.5}
+"""Irreducible loss of text that fits to large runs agree on: 0.44-0.6 bits per byte, 1.4-2.4 nats a token; far above
+it (tiny ladders) a share of the lowest loss says nothing."""
+STEEPEST = 0.04
+"""-d ln L / d ln C below which a curve is flatter than any ladder on text (0.04-0.1): most of its loss is floor."""
+SPAN = np.log(5.0)
+"""ln C over which a curve must be seen before it is called flat."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +38,13 @@ class Form:
 
     name: str
     says: str
-    power: float = 1.0
-    """A run counts (C / C_max)^power: the frontier is what is forecast."""
-    floor: tuple[float, float] = (0.65, 0.15)
-    """E over the lowest loss: median, and sd of its logarithm."""
-    exponent: tuple[float, float] = (0.35, 0.15)
+    power: float = 0.5
+    """A run counts (C / C_max)^power x (lowest loss / loss)^closeness: what is near the target in compute and in loss
+    tells most about it, and no form holds from barely trained models to the frontier."""
+    closeness: float = 16.0
+    floor: tuple[float, float] = (0.65, 0.2)
+    """E over the lowest loss: median, and sd of its logarithm. Never above what text is known to hold (CEILING)."""
+    exponent: tuple[float, float] = (0.35, 0.11)
     """alpha and beta: mean, sd."""
     bend: tuple[float, float] = (0.0, 0.0)
     """ln g: mean, sd; sd 0 = fixed."""
@@ -43,10 +54,19 @@ class Form:
         """Parameters that are searched."""
         return [E, A, ALPHA, B, BETA] + ([G] if self.bend[1] else [])
 
-    def prior(self, lowest: Array) -> tuple[Array, Array]:
-        """Means [b, 6], and precisions [6], for fits whose lowest losses are `lowest` [b]."""
+    def weights(self, frame: Frame, inside: npt.NDArray[np.bool_]) -> Array:
+        """How much each run counts [b, n], for fits that see the runs `inside` [b, n]."""
+        log_c = frame.log_c - np.where(inside, frame.log_c, -np.inf).max(axis=1, keepdims=True)
+        excess = frame.log_loss - np.where(inside, frame.log_loss, np.inf).min(axis=1, keepdims=True)
+        return np.asarray(np.exp(self.power * np.minimum(log_c, 0.0) - self.closeness * np.maximum(excess, 0.0)))
+
+    def prior(self, frame: Frame, inside: npt.NDArray[np.bool_], unit: Unit) -> tuple[Array, Array]:
+        """Means [b, 6], and precisions [6], for fits that see the runs `inside` [b, n]."""
+        lowest = np.exp(np.where(inside, frame.log_loss, np.inf).min(axis=1))
         mean = np.zeros((len(lowest), N_PARAMETERS))
-        mean[:, E] = np.log(self.floor[0] * lowest)
+        usual = np.minimum(self.floor[0] * lowest, CEILING[unit])
+        # A curve that hardly falls has little left to lose, whatever text usually holds: random letters, small data.
+        mean[:, E] = np.log(np.maximum(usual, lowest * (1 - _slope(frame, inside) / STEEPEST)))
         mean[:, ALPHA] = mean[:, BETA] = self.exponent[0]
         mean[:, G] = self.bend[0]
         sd = np.array((self.floor[1], 1e3, self.exponent[1], 1e3, self.exponent[1], self.bend[1] or 1.0))
@@ -71,6 +91,17 @@ class Frame:
         log_c = log_n + log_d
         x0, y0 = float(log_n.mean()), float(log_d.mean())
         return cls(log_n - x0, log_d - y0, np.log(loss), log_c - float(log_c.max()), x0, y0)
+
+
+def _slope(frame: Frame, inside: npt.NDArray[np.bool_]) -> Array:
+    """-d ln L / d ln C between the best run of the lower half of the budgets and the best of all, at least 0."""
+    log_c = np.where(inside, frame.log_c, np.nan)
+    lower = inside & (frame.log_c <= np.nanmedian(log_c, axis=1, keepdims=True))
+    first = np.where(lower, frame.log_loss, np.inf).argmin(axis=1)
+    best = np.where(inside, frame.log_loss, np.inf).argmin(axis=1)
+    fall = frame.log_loss[first] - frame.log_loss[best]
+    slope = np.clip(fall / np.maximum(frame.log_c[best] - frame.log_c[first], 0.5), 0.0, STEEPEST)
+    return np.where(np.nanmax(log_c, axis=1) - np.nanmin(log_c, axis=1) < SPAN, STEEPEST, slope)
 
 
 def log_predict(theta: Array, x: Array, y: Array) -> Array:

@@ -201,7 +201,10 @@ class Predictive(Record):
     sd_fit: float = 0.0
     """Relative scatter of runs of the frontier around the surface."""
     sd_growth: float = 0.0
-    """Relative standard deviation added by each unit of ln(extrapolation), from the rolling-origin check."""
+    """Relative standard deviation at e-fold extrapolation, growing with the root of ln(extrapolation): from the
+    rolling-origin check, shrunk towards public ladders'."""
+    sd_off: float = 0.0
+    """Relative standard deviation per unit of ln(loss / loss at the best split of the same compute)."""
     sd_seed: float = 0.0
     """Relative seed noise at the largest budget."""
     seed_slope: float = 0.0
