@@ -23,8 +23,8 @@ from forescale.scaling.logs import Curve, read_curve
 
 Array = npt.NDArray[np.float64]
 
-GAIN, GAIN_SD = 0.035, 0.015
-"""Gain of a decay to a tenth and its sd: the paper's Fig. 1 (2.42 to 2.33) and our tiny ladders lie inside."""
+GAIN, GAIN_SD = 0.043, 0.018
+"""Gain of a decay to a tenth and its sd: between the paper's Fig. 1 (2.42 to 2.33) and our tiny runs (5.0%, sd 1.4)."""
 GROWTH_FLOOR = 0.012
 """Relative sd per unit of ln(steps to go / steps done) at least charged (our choice)."""
 PRIOR_GROWTH, PRIOR_LOOKS = 0.025, 3.0
@@ -40,6 +40,8 @@ LOOKS = 24
 BAND_FROM = 0.2
 """Progress at which the first in-flight interval becomes the band of a run that had no sealed forecast."""
 BLOCKS = 120
+RECENT = 0.04
+"""Share of the steps that `loss now` is the mean of."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def watch(
     total = total_steps or curve.total_steps
     warnings = list(curve.warnings)
     now = float(curve.step[-1])
-    smooth_now = float(_blocks(curve)[1][-1])
+    smooth_now = _recent(curve, _factors(curve, total or now))
     if total is None or total < now:
         warnings.append("the log does not say how many steps the run has: no final loss (give total_steps)")
         return Watch(
@@ -127,10 +129,14 @@ def _look(curve: Curve, total: float, end: float, level: float) -> InFlight:
     ratio = math.log(max(total / now, 1.0))
     centre = fit.at(total, end)
     if now >= 0.999 * total:  # ended: what was logged last, smoothed
-        centre = float(_blocks(curve)[1][-1])
+        centre = _recent(curve, factor)
     shown = min(1.0, float(_phi(factor[-1:])[0]) / max(float(_phi(np.array([end]))[0]), 1e-9))
     growth = max(GROWTH_FLOOR, _past_growth(curve, factor))
-    variance = (growth * ratio) ** 2 + (fit.gain_sd * (1.0 - shown)) ** 2 + NOISE**2 + fit.scatter**2 / 20.0
+    # the points that the present level rests on, and those that the end will be the mean of
+    at_rate = max(1, int((np.abs(factor - factor[-1]) <= 0.1 * factor[-1] + 1e-12).sum()))
+    at_end = max(3.0, RECENT * len(curve) * total / now)
+    scatter = fit.scatter**2 * (1.0 / min(at_rate, 40) + 1.0 / at_end)
+    variance = (growth * ratio) ** 2 + (fit.gain_sd * (1.0 - shown)) ** 2 + NOISE**2 + scatter
     half = float(student.ppf(0.5 + level / 2, FREEDOM)) * math.sqrt(variance)
     return InFlight(step=now, median=centre, interval=(centre * math.exp(-half), centre * math.exp(half)))
 
@@ -169,6 +175,15 @@ def _blocks(curve: Curve, factor: Array | None = None) -> tuple[Array, Array, Ar
     return columns[0], columns[1], columns[2], columns[3]
 
 
+def _recent(curve: Curve, factor: Array) -> float:
+    """Loss now: the mean of the last RECENT of the steps, as far as they ran at the present rate."""
+    at = (curve.step >= (1.0 - RECENT) * curve.step[-1]) & (np.abs(factor - factor[-1]) <= 0.1 * factor[-1] + 1e-12)
+    if at.sum() < 3:
+        at = np.abs(factor - factor[-1]) <= 0.1 * factor[-1] + 1e-12
+        at[:-3] = False
+    return float(curve.loss[at].mean())
+
+
 def _fit(curve: Curve, factor: Array) -> Hot:
     """Hot curve by non-negative least squares over a grid of exponents, the gain by its prior and what was seen."""
     step, loss, f, count = _blocks(curve, factor)
@@ -200,7 +215,7 @@ def _fit(curve: Curve, factor: Array) -> Hot:
 def _past_growth(curve: Curve, factor: Array) -> float:
     """Root mean square of what forecasts from earlier steps missed the curve of today by, per unit of ln(distance)."""
     now = float(curve.step[-1])
-    recent = float(_blocks(curve)[1][-1])
+    recent = _recent(curve, factor)
     misses = []
     for share in (0.3, 0.45, 0.6, 0.75):
         seen = curve.until(share * now)
