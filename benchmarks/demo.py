@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from forescale.base.files import write_atomic
+from forescale.base.records.ladder import LadderSummary
 from forescale.base.records.run import RunRecord
 from forescale.base.runtime import machine, test_data
 from forescale.launch.local import LocalExecutor
@@ -115,8 +116,8 @@ def prepare(corpus: str) -> str | None:
     return None
 
 
-def chain(case: tuple[str, int]) -> dict[str, Any]:
-    """One ladder, its forecast, and the run that tests it."""
+def workspace(case: tuple[str, int]) -> Project:
+    """The workspace of one chain: its corpus is shared, everything from the ladder on is its own."""
     corpus, seed = case
     base, folder = ROOT / corpus / "base", ROOT / corpus / f"seed{seed}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -124,10 +125,21 @@ def chain(case: tuple[str, int]) -> dict[str, Any]:
         link = folder / name
         if not link.exists():
             link.symlink_to((base / name).resolve())
-    project = Project(folder, ["ladder.cores=1"])
-    start = time.monotonic()
+    return Project(folder, ["ladder.cores=1"])
+
+
+def climb(case: tuple[str, int]) -> LadderSummary:
+    """One ladder."""
+    corpus, seed = case
     budgets = SMALL_BUDGETS if corpus in ("random", "periodic") else BUDGETS
-    ladder = project.ladder("ladder", budgets=budgets, seed=seed)
+    return workspace(case).ladder("ladder", budgets=budgets, seed=seed)
+
+
+def chain(case: tuple[str, int]) -> dict[str, Any]:
+    """One ladder's forecast, sealed, and the run that tests it."""
+    corpus, seed = case
+    project, ladder = workspace(case), climb(case)
+    start = time.monotonic()
     laws = project.fit("ladder")
     if not (project.workspace.run(TARGET) / "spec.json").exists():
         project.plan(TARGET, flops=APART * ladder.largest_flops)
@@ -173,10 +185,17 @@ def commit() -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """All cases that have no result yet, then the table."""
+    """All cases that have no result yet, then the table. `--ladders`: the ladders only, no forecast yet."""
     from benchmarks.demo_table import write_table
 
-    corpora = arguments or ["documentation", "prose", "code", "random", "periodic"]
+    ladders_only = "--ladders" in arguments
+    corpora = [a for a in arguments if not a.startswith("--")] or [
+        "documentation",
+        "prose",
+        "code",
+        "random",
+        "periodic",
+    ]
     done = {(r["corpus"], r["seed"]) for r in results()}
     for corpus in corpora:
         why = prepare(corpus)
@@ -187,7 +206,12 @@ def main(arguments: list[str]) -> None:
         (corpus, seed) for seed in SEEDS for corpus in corpora if seed == 0 or corpus not in ("random", "periodic")
     ]
     todo = [case for case in cases if case not in done]
-    for outcome in LocalExecutor(2).map(chain, todo, label="chains", retries=1):
+    executor = LocalExecutor(2)
+    for climbed in executor.map(climb, todo, label="ladders"):
+        print(climbed.part, climbed.error or f"ladder in {climbed.result and climbed.result.seconds:.0f} s", flush=True)
+    if ladders_only:
+        return
+    for outcome in executor.map(chain, todo, label="chains"):
         if outcome.error is not None:
             print(f"{outcome.part}: {outcome.error}", file=sys.stderr)
             continue

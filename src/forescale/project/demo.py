@@ -220,10 +220,12 @@ def _plan(project: Project, phases: Phases, laws: Laws, largest: float, minutes:
     if path.exists() and (project.workspace.run(TARGET) / "spec.json").exists():
         return Plan.read(path)  # sealed: never planned again
     left = 60 * minutes - phases.seconds.get("ladder", 0.0)
-    by_time = project.plan(TARGET, minutes=max(left, 1.0) / 60, seconds_per_token=speeds.target_seconds_per_token)
+    by_time = project.plan(
+        TARGET, minutes=max(left, 1.0) / 60, gpus=speeds.ranks, seconds_per_token=speeds.target_seconds_per_token
+    )
     if by_time.flops >= APART * largest:
         return by_time
-    return project.plan(TARGET, flops=APART * largest)
+    return project.plan(TARGET, flops=APART * largest, gpus=speeds.ranks)
 
 
 def _result(
