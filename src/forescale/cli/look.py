@@ -28,14 +28,14 @@ def evaluate(
 ) -> Any:
     """Score a model, with an interval for each task and every answer kept."""
     names = [task.strip() for task in tasks.split(",") if task.strip()]
-    return common.project().evaluate(model, tasks=names)
+    return common.project(near=Path(model)).evaluate(model, tasks=names)
 
 
 def chat(
     common: Common, model: Annotated[str, typer.Argument(metavar="MODEL", help="A run or a weights folder.")]
 ) -> Any:
     """Talk to a model in the terminal."""
-    answers = common.project().chat(model)
+    answers = common.project(near=Path(model)).chat(model)
     return {"model": model, "answers": answers} if common.json else None
 
 

@@ -138,11 +138,15 @@ class Common:
     force: bool = False
     debug: bool = False
 
-    def project(self, executor: ExecutorKind = ExecutorKind.local, ray_address: str | None = None) -> Project:
-        """The workspace's project as this call wants it; outside a workspace, exit 2."""
+    def project(
+        self, executor: ExecutorKind = ExecutorKind.local, ray_address: str | None = None, near: Path | None = None
+    ) -> Project:
+        """The workspace's project as this call wants it, found upward from here or from `near`; else exit 2."""
         from forescale.project.project import Project
 
-        return Project(self.workspace, self.set, force=self.force, executor=executor.value, ray_address=ray_address)
+        return Project(
+            self.workspace, self.set, force=self.force, executor=executor.value, ray_address=ray_address, near=near
+        )
 
 
 Json = Annotated[

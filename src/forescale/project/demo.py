@@ -13,12 +13,12 @@ from typing import Any
 
 from forescale.base.errors import InputError
 from forescale.base.files import write_atomic
-from forescale.base.records.corpus import CorpusSummary
+from forescale.base.records.corpus import CorpusSummary, Quarantined
 from forescale.base.records.demo import DemoResult
 from forescale.base.records.laws import Laws
 from forescale.base.records.plan import Plan
 from forescale.base.records.run import RunRecord
-from forescale.base.runtime import machine
+from forescale.base.runtime import machine, set_worker_environment
 from forescale.project.display import Display
 from forescale.project.project import Project
 from forescale.project.timing import Speeds, measure
@@ -75,6 +75,7 @@ def demo(
     folder.mkdir(parents=True, exist_ok=True)
     display = display or Display()
     display.headline(f"forescale demo: {minutes:g} minutes for ladder and target on {machine()}")
+    set_worker_environment(1)  # before torch is opened: tiny models are tuned on one thread, without spinning
     phases = Phases(folder / ".phases.json", display)
     _write_recipe(folder, seed)
     project = Project(folder, overrides)
@@ -88,7 +89,8 @@ def demo(
         tokens = project.tokenize()
         display.tokens(tokens)
     with phases("pairs", "questions and answers from signatures and docstrings"):
-        _make_pairs(project, corpus, text, sft)
+        for bad in _make_pairs(project, corpus, text, sft):
+            display.note(f"{bad.file}, line {bad.line}: {bad.reason}; left out")
     speeds, budgets = _ladder_budgets(project, phases, minutes, seed)
     with phases("ladder", "small runs"):
         ladder = project.ladder(LADDER, budgets=budgets, seed=seed, progress=display.ladder(speeds))
@@ -152,21 +154,21 @@ def _collect_text(project: Project, text: Path | None) -> None:
     collect(project.workspace.root, project.executor())
 
 
-def _make_pairs(project: Project, corpus: CorpusSummary, text: Path | None, sft: Path | None) -> None:
-    """Question/answer pairs: the user's, or those that signatures and docstrings give; answers held out of tuning."""
+def _make_pairs(project: Project, corpus: CorpusSummary, text: Path | None, sft: Path | None) -> list[Quarantined]:
+    """Pairs of the user's, or of signatures and docstrings, some held out of tuning; gives the user's bad lines."""
     from forescale.corpus import docstrings
 
     out = project.workspace.root / "pairs"
     train, held = out / "train.jsonl", out / "heldout.jsonl"
     if sft is not None:
-        docstrings.user_pairs(sft, train, held)
-        return
+        return docstrings.user_pairs(sft, train, held)[2]
     candidates = project.workspace.root / "pairs.jsonl"
     if text is not None:  # the user's text has no questions of its own: the installed documentation's are asked
         from forescale.corpus.demo_text import collect
 
         collect(project.workspace.root, project.executor())
     docstrings.pairs(candidates, corpus.validation.sources, train, held)
+    return []
 
 
 def _ladder_budgets(project: Project, phases: Phases, minutes: float, seed: int) -> tuple[Speeds, tuple[float, ...]]:

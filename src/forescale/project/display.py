@@ -51,6 +51,10 @@ class Display:
         self.stop()
         self.console.print(f"[dim]{name}: {clock(seconds)}[/dim]")
 
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        self.console.print(text)
+
     def stop(self) -> None:
         """End what is live."""
         if self._live is not None:

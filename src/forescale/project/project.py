@@ -40,8 +40,9 @@ class Project(PlainVerbs):
         force: bool = False,
         executor: str = "local",
         ray_address: str | None = None,
+        near: Path | None = None,
     ) -> None:
-        self.workspace = Workspace.find(None if workspace is None else Path(workspace))
+        self.workspace = Workspace.find(None if workspace is None else Path(workspace), near)
         self.recipe: Recipe
         self.recipe, self.origin = load_recipe(self.workspace.recipe, overrides)
         self.overrides = tuple(overrides)
@@ -55,6 +56,7 @@ class Project(PlainVerbs):
         """Text -> Corpus: read, deduplicate, filter, split off validation."""
         from forescale.base.records.corpus import CorpusSummary
         from forescale.corpus.clean import clean
+        from forescale.corpus.read import find_files
 
         named = [Path(p) for p in inputs] or self._sources
         paths = named or [self.workspace.root / source for source in self.recipe.corpus.sources]
@@ -67,6 +69,7 @@ class Project(PlainVerbs):
         section, seed = self.recipe.corpus, self.recipe.corpus.seed
         settings = section.model_dump(exclude={"sources"})
         recipe = recipe_hash("corpus", parents=[], settings=settings, seed=seed, inputs=_hash_inputs(paths))
+        find_files(paths)  # an empty folder is refused before the corpus that stands here is set aside
         with make(
             self.workspace.corpus, "corpus", recipe,
             parents=[], settings=settings, verb="clean", seed=seed, force=self.force,

@@ -17,8 +17,8 @@ class Workspace:
     root: Path
 
     @classmethod
-    def find(cls, start: Path | None) -> Workspace:
-        """The one named, or the nearest folder upward that has a recipe; else exit 2."""
+    def find(cls, start: Path | None, near: Path | None = None) -> Workspace:
+        """The one named, or the nearest folder upward from here, or from `near`, that has a recipe; else exit 2."""
         if start is not None:
             if not (start / RECIPE_FILE).exists():
                 raise ConfigError(
@@ -28,10 +28,10 @@ class Workspace:
                     file=start,
                 )
             return cls(start.resolve())
-        here = Path.cwd()
-        for folder in (here, *here.parents):
-            if (folder / RECIPE_FILE).exists():
-                return cls(folder)
+        for place in (Path.cwd(), *([near.resolve()] if near is not None else [])):
+            for folder in (place, *place.parents):
+                if (folder / RECIPE_FILE).exists():
+                    return cls(folder)
         raise ConfigError(
             "no workspace here or above",
             why=f"a workspace is a folder with a {RECIPE_FILE}",
