@@ -48,7 +48,7 @@ def assumptions_of(laws: Laws, size: float, tokens: float, conditions: Mapping[s
 
 def _charge(name: str, ladder: Any, target: Any) -> float:
     if target is None or ladder is None:
-        return 0.0 if target is None else UNKNOWN
+        return 0.0 if target is None else OTHER.get(name, UNKNOWN)
     numeric = number(target)
     values = [number(v) for v in (ladder if isinstance(ladder, list) else [ladder])]
     known = [v for v in values if v is not None]

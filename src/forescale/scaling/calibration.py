@@ -11,6 +11,10 @@ GROWTH_SHARE = 0.5
 """Share of the rolling-origin error that adds to the draws' spread (some of it is in both)."""
 UNCHECKED = 2.5
 """Factor on the growth of ladders too short for any rolling origin (our choice)."""
+CHECK_COUNT, CHECK_PRIOR = 6, 3.0
+"""The self-check's hidden runs count as this many, against a prior of this many forecasts that came out as usual."""
+CHECK_RANGE = (0.6, 5.0)
+"""How far the self-check may narrow or widen the spread."""
 SCATTER_SHARE = 0.5
 """Share of the frontier's scatter around the surface that a new run shows."""
 QUANTILES: tuple[tuple[float, float], ...] = (

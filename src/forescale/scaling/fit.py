@@ -19,6 +19,7 @@ from forescale.base.records.laws import (
     NoisePoint,
     RunsSummary,
     Scale,
+    SelfCheck,
     Surface,
 )
 from forescale.scaling import calibration
@@ -72,7 +73,13 @@ def fit(
     ready = prepare(table, band, minimum_steps)
     rate, batch, hyper_warnings = fit_hyper(table, band=band, level=level)
     design = examine(ready.used)
-    warnings = [*table.warnings, *ready.rungs.warnings, *design.warnings, *_noise_warnings(ready)]
+    warnings = [
+        *table.warnings,
+        *ready.rungs.warnings,
+        *design.warnings,
+        *_noise_warnings(ready),
+        *_trunk_warnings(table),
+    ]
     parts = _surface_laws(ready, design, forms, level, N_DRAWS_THOROUGH if thorough else N_DRAWS, warnings)
     compute = parts.compute
     laws = Laws(
@@ -102,9 +109,14 @@ def fit(
         scales=_scales(ready, design),
     )
     if parts.core is not None:
-        check = self_check(ready.used, ready.noise, parts.core, table.scale, level)
-        predictive = parts.core.predictive.model_copy(update=_widening(ready.rungs, design))
-        laws = laws.model_copy(update={"self_check": check, "predictive": predictive, "largest": parts.core.largest})
+        check, inflation = self_check(ready.used, ready.noise, parts.core, table.scale, level)
+        warnings = [*laws.warnings, *_check_warnings(check, level)]
+        predictive = parts.core.predictive.model_copy(update=_widening(ready.rungs, design, inflation))
+        laws = laws.model_copy(
+            update={
+                "self_check": check, "predictive": predictive, "largest": parts.core.largest, "warnings": warnings
+            }
+        )  # fmt: skip
     if not any((laws.surface, laws.allocation, rate, batch, compute, laws.predictive)):
         raise InputError(
             "no law can be fitted to these runs",
@@ -240,8 +252,29 @@ def _intervals(draws: list[Surface], level: float) -> dict[str, tuple[float, flo
     }
 
 
-def _widening(rungs: Rungs, design: Design) -> dict[str, float]:
-    widen = calibration.PRE_SCALING if rungs.regime == "pre-scaling" else 1.0
+def _check_warnings(check: SelfCheck | None, level: float) -> list[str]:
+    """The largest budgets, forecast from the smaller ones, missed more often than they should."""
+    if check is None or check.n < 3 or check.coverage >= level - 1.6 * np.sqrt(level * (1 - level) / check.n) - 0.2:
+        return []
+    return [
+        f"the largest budgets did not come out as the smaller ones forecast: {check.coverage:.0%} of {check.n} runs"
+        f" inside, median error {check.median_error:.1%}; is the top tuned, or does the law bend?"
+    ]
+
+
+def _trunk_warnings(table: RunTable) -> list[str]:
+    trunks = len(np.unique(table.trunk))
+    if trunks >= len(table):
+        return []
+    spans = [float(np.ptp(np.log(table.tokens[table.trunk == t]))) for t in np.unique(table.trunk)]
+    warnings = [f"{len(table)} runs share trunks ({trunks} of them): draws treat branches of one as dependent"]
+    if max(spans) > np.log(4.0) + 0.05:
+        warnings.append(f"a trunk spans {np.exp(max(spans)):.2g}x of tokens: its batch fits one end only (at most 4x)")
+    return warnings
+
+
+def _widening(rungs: Rungs, design: Design, inflation: float) -> dict[str, float]:
+    widen = max(inflation, calibration.PRE_SCALING) if rungs.regime == "pre-scaling" else inflation
     if not design.surface:
         widen *= 1.5
     return {"widen": widen, "widen_low": calibration.STEEPENING if rungs.steepening else 1.0}
@@ -259,7 +292,14 @@ def _scales(ready: Prepared, design: Design) -> dict[str, float]:
         if not np.isfinite(size).all() or (size <= 0).any():
             continue
         other = Cells(
-            size, cells.tokens, cells.flops, cells.loss, cells.budget, cells.trunk, cells.noise, cells.members,
+            size,
+            cells.tokens,
+            cells.flops,
+            cells.loss,
+            cells.budget,
+            cells.trunk,
+            cells.noise,
+            cells.members,
             cells.unit,
         )
         rolling = roll(other, fit_members(other, MEMBERS[:1]))

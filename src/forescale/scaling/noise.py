@@ -119,7 +119,11 @@ def cells_of(table: RunTable, law: NoiseLaw, band: float) -> Cells:
         groups.setdefault(key, []).append(i)
     members: list[Ints] = []
     losses, noise = [], []
-    for rows in groups.values():
+    # In one order, whatever the table's: the same runs give the same draws.
+    ordered = sorted(
+        groups.values(), key=lambda rows: (table.budget[rows[0]], table.size[rows[0]], table.loss[rows[0]])
+    )
+    for rows in ordered:
         kept, loss, spread = _near_optimal(table, np.array(rows), law, band)
         members.append(kept)
         losses.append(loss)

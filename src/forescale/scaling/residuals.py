@@ -15,7 +15,7 @@ AHEAD = 10.0
 """Influence is on the forecast at the optimal split of this many times the largest compute."""
 
 
-def residual_rows(table: RunTable, laws: Laws, *, band: float = 0.0025) -> list[RunRow]:
+def residual_rows(laws: Laws, table: RunTable, *, band: float = 0.0025) -> list[RunRow]:
     """One RunRow a usable row of the table, then one a row that was left out, in the table's order."""
     ready = prepare(table, band)
     influence = _influence(table, laws, band)

@@ -409,7 +409,7 @@ def _unnamed_choices(rows: list[Row], at: list[int], names: list[str], found: di
         if name in known or OUTCOME.search(normal(name)):
             continue
         values = {text_of(rows[i].get(name)) for i in at} - {""}
-        if 1 < len(values) <= 8 and all(number(v) is None for v in values) and len(at) >= 3 * len(values):
+        if 1 < len(values) <= 8 and all(number(v) is None for v in values) and len(at) >= 2 * len(values):
             listed = ", ".join(sorted(values))
             warnings.append(f"the runs differ in `{name}` ({listed}) and share one fit; --where {name}=VALUE chooses")
     return warnings

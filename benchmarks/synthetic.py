@@ -1,0 +1,81 @@
+"""Synthetic ladders with known truth: coverage, width, alarms (`python benchmarks/synthetic.py [ladders a kind]`)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from forescale.scaling.fit import fit
+from forescale.scaling.forecast import forecast
+from forescale.scaling.surfaces import Frame, solve
+from forescale.scaling.synthetic import KINDS, SyntheticLadder, make_ladder
+
+LEVEL = 0.9
+
+
+def alarmed(ladder: SyntheticLadder) -> tuple[bool, float, float, bool, float]:
+    """Alarm, relative error, width, inside, Winkler score of one ladder's forecast."""
+    laws = fit(ladder.rows, level=LEVEL)
+    made = forecast(laws, model_scale=ladder.size, tokens=ladder.tokens)
+    assert made.interval is not None
+    low, high = made.interval
+    alarm = laws.regime == "pre-scaling" or any(
+        word in text for text in laws.warnings for word in ("steepens", "not come out", "share trunks", "only")
+    )
+    miss = max(low - ladder.outcome, 0.0) + max(ladder.outcome - high, 0.0)
+    winkler = (high - low + 2 / (1 - LEVEL) * miss) / ladder.outcome
+    return alarm, made.loss / ladder.outcome - 1, (high - low) / made.loss, low <= ladder.outcome <= high, winkler
+
+
+def oracle(ladder: SyntheticLadder, noise: float = 0.002, draws: int = 200) -> float:
+    """Winkler score of one who knows the form, the noise, and the population that the truths were drawn from."""
+    rng = np.random.default_rng(ladder.seed)
+    size, tokens, loss = (np.array([r[k] for r in ladder.rows]) for k in ("flops_per_token", "tokens", "loss"))
+    frame = Frame.of(size, tokens, loss)
+    t = ladder.truth
+    theta = np.array(
+        [np.log(t.E), np.log(t.A) - t.alpha * frame.x0, t.alpha, np.log(t.B) - t.beta * frame.y0, t.beta,
+         np.log(t.gamma)]
+    )  # fmt: skip
+    shifted = Frame(frame.x, frame.y, frame.log_loss + noise * rng.standard_normal((draws, len(loss))), frame.log_c,
+                    frame.x0, frame.y0)  # fmt: skip
+    population = np.array((np.log(1.75), 0.0, 0.35, 0.0, 0.35, -0.5))
+    sd = np.array((0.12, 1e3, 0.04, 1e3, 0.04, 0.25))
+    jitter = np.where(sd < 100, sd, 0.0)
+    mean = population + rng.standard_normal((draws, 6)) * jitter
+    wide = sd**-2.0
+    found = solve(shifted, np.ones((draws, len(loss))), np.tile(theta, (draws, 1)), mean, wide, list(range(6)))
+    from forescale.scaling.surfaces import log_predict
+
+    x, y = np.array([np.log(ladder.size) - frame.x0]), np.array([np.log(ladder.tokens) - frame.y0])
+    ahead = log_predict(found.theta, x, y)[:, 0] + noise * rng.standard_normal(draws)
+    low, high = np.exp(np.quantile(ahead, (0.05, 0.95)))
+    miss = max(low - ladder.outcome, 0.0) + max(ladder.outcome - high, 0.0)
+    return float((high - low + 20 * miss) / ladder.outcome)
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    lines = ["| kind | ladders | mean error % | coverage of 90% | width % | Winkler % | oracle % | alarm |",
+             "| --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    results = {}
+    for kind in KINDS:
+        ladders = [make_ladder(kind, seed) for seed in range(count)]
+        scored = np.array([alarmed(ladder) for ladder in ladders], dtype=float)
+        best = float(np.mean([oracle(ladder) for ladder in ladders])) if kind == "well-specified" else float("nan")
+        alarm, error, width, inside, winkler = scored.T
+        results[kind] = {"coverage": inside.mean(), "winkler": winkler.mean(), "alarm": alarm.mean()}
+        lines.append(
+            f"| {kind} | {count} | {100 * np.abs(error).mean():.2f} | {inside.mean():.2f} | {100 * width.mean():.1f} |"
+            f" {100 * winkler.mean():.1f} | {'' if np.isnan(best) else f'{100 * best:.1f}'} | {alarm.mean():.2f} |"
+        )
+    print("\n".join(lines))
+    if len(sys.argv) > 2:
+        Path(sys.argv[2]).write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
