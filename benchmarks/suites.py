@@ -35,7 +35,7 @@ class Suite:
         ]
 
 
-def _read(path: Path) -> list[dict[str, str]]:
+def read(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -46,7 +46,7 @@ def _suite(name: str, family: str, kind: str, rows: list[tuple[float, float, flo
 
 
 def chinchilla(folder: Path) -> Suite:
-    rows = [r for r in _read(folder / "chinchilla_points.csv") if r["epoch_outlier"] == "0"]
+    rows = [r for r in read(folder / "chinchilla_points.csv") if r["epoch_outlier"] == "0"]
     return _suite(
         "chinchilla", "chinchilla", "isoflop",
         [(float(r["params"]), float(r["tokens"]), float(r["loss"])) for r in rows],
@@ -54,7 +54,7 @@ def chinchilla(folder: Path) -> Suite:
 
 
 def gadre(folder: Path, train_set: str, name: str) -> Suite:
-    rows = [r for r in _read(folder / "gadre_overtrain_c4_rpj.csv") if r["train_set"].startswith(train_set)]
+    rows = [r for r in read(folder / "gadre_overtrain_c4_rpj.csv") if r["train_set"].startswith(train_set)]
     return _suite(
         name, "gadre", "over-trained",
         [(float(r["params"]), float(r["tokens"]), float(r["loss_c4_val"])) for r in rows if r["loss_c4_val"]],
@@ -62,7 +62,7 @@ def gadre(folder: Path, train_set: str, name: str) -> Suite:
 
 
 def marin(folder: Path) -> Suite:
-    rows = [r for r in _read(folder / "marin_isoflop_comma.csv") if r["outlier"] != "True"]
+    rows = [r for r in read(folder / "marin_isoflop_comma.csv") if r["outlier"] != "True"]
     return _suite(
         "marin comma", "marin", "isoflop", [(float(r["params"]), float(r["tokens"]), float(r["loss"])) for r in rows]
     )
@@ -71,7 +71,7 @@ def marin(folder: Path) -> Suite:
 def porian(folder: Path, hparams: str, decay: str, name: str, count: str = "standard") -> Suite:
     rows = [
         r
-        for r in _read(folder / "porian_isoflop_refinedweb.csv")
+        for r in read(folder / "porian_isoflop_refinedweb.csv")
         if r["hparams"] == hparams and r["decay"] == decay and r["param_count"] == count and r["loss_kind"] == "val"
         and r["warmup"] == "short"
     ]  # fmt: skip
@@ -85,7 +85,7 @@ def porian(folder: Path, hparams: str, decay: str, name: str, count: str = "stan
 
 def misfitting(folder: Path) -> Suite:
     best: dict[tuple[str, str], tuple[float, float, float]] = {}
-    for r in _read(folder / "misfitting_lr_sweeps.csv"):
+    for r in read(folder / "misfitting_lr_sweeps.csv"):
         point = (float(r["params"]), float(r["tokens"]), float(r["loss"]))
         key = (r["params"], r["tokens"])
         if key not in best or point[2] < best[key][2]:

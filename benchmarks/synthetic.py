@@ -1,10 +1,8 @@
-"""Synthetic ladders with known truth: coverage, width, alarms (`python benchmarks/synthetic.py [ladders a kind]`)."""
+"""`python -m benchmarks.synthetic [ladders a kind]`: ladders with known truth: coverage, width, alarms."""
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -61,20 +59,20 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 50
     lines = ["| kind | ladders | mean error % | coverage of 90% | width % | Winkler % | oracle % | alarm |",
              "| --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
-    results = {}
     for kind in KINDS:
         ladders = [make_ladder(kind, seed) for seed in range(count)]
         scored = np.array([alarmed(ladder) for ladder in ladders], dtype=float)
         best = float(np.mean([oracle(ladder) for ladder in ladders])) if kind == "well-specified" else float("nan")
         alarm, error, width, inside, winkler = scored.T
-        results[kind] = {"coverage": inside.mean(), "winkler": winkler.mean(), "alarm": alarm.mean()}
         lines.append(
             f"| {kind} | {count} | {100 * np.abs(error).mean():.2f} | {inside.mean():.2f} | {100 * width.mean():.1f} |"
             f" {100 * winkler.mean():.1f} | {'' if np.isnan(best) else f'{100 * best:.1f}'} | {alarm.mean():.2f} |"
         )
     print("\n".join(lines))
-    if len(sys.argv) > 2:
-        Path(sys.argv[2]).write_text(json.dumps(results, indent=1))
+    if count >= 40:
+        from benchmarks.laws import write
+
+        write("synthetic", lines)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,344 @@
+"""`make bench-laws`: forecast skill on public ladders, each step's worth, and published results beside ours.
+
+Cuts: fit on the runs with at most 1/10, 1/30, 1/100 of a suite's largest compute, forecast all others. The tails of the
+intervals are calibrated on the other families only (leave one family out). Writes docs/laws.md between its markers.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.suites import Suite, load_all
+from forescale.base.runtime import test_data as data_folder
+from forescale.scaling.core import fit_core, laws_of, self_check
+from forescale.scaling.ensemble import BEND, GENERALISED, MEMBERS, PLAIN, fit_batch, fit_members, mean_log_loss
+from forescale.scaling.fit import fit
+from forescale.scaling.noise import DEFAULT_SD, Cells, NoiseLaw
+from forescale.scaling.pinned import fit_chinchilla
+from forescale.scaling.predictive import spread
+from forescale.scaling.surfaces import Form
+
+Array = npt.NDArray[np.float64]
+CUTS = (10, 30, 100)
+PAGE = Path("docs/laws.md")
+
+
+def cells_of(suite: Suite, keep: npt.NDArray[np.bool_]) -> Cells:
+    count = int(keep.sum())
+    return Cells(
+        suite.size[keep], suite.tokens[keep], suite.flops[keep], suite.loss[keep], suite.flops[keep], np.arange(count),
+        np.full(count, DEFAULT_SD), tuple(np.array([i]) for i in range(count)),
+    )  # fmt: skip
+
+
+def split(suite: Suite, cut: float) -> npt.NDArray[np.bool_] | None:
+    """Runs that the fit may see; None where they are too few."""
+    keep = suite.flops <= suite.flops.max() / cut * (1 + 1e-4)
+    return keep if keep.sum() >= 6 and not keep.all() else None
+
+
+# --- point forecasts: ours, the published way, and each step between --------------------------------------------------
+
+FREE = {"floor": (0.65, 10.0), "exponent": (0.35, 10.0)}
+STEPS: dict[str, tuple[Form, ...]] = {
+    "+ weak priors": (Form("priors", "", power=0.0, closeness=0.0),),
+    "+ weights C/C_max": (Form("weights", "", power=1.0, closeness=0.0),),
+    "+ generalised form": (Form("general", "", power=1.0, closeness=0.0, bend=BEND),),
+    "+ weights by closeness in loss": (GENERALISED,),
+    "+ quadrature form, mean of both (ours)": MEMBERS,
+    "ours without priors": (replace(GENERALISED, **FREE),),
+}
+
+
+def published_way(cells: Cells, size: Array, tokens: Array) -> Array:
+    surface = fit_chinchilla(cells.size, cells.tokens, cells.loss)
+    return np.array([surface.loss(float(n), float(d)) for n, d in zip(size, tokens, strict=True)])
+
+
+def forms_way(forms: tuple[Form, ...]) -> Callable[[Cells, Array, Array], Array]:
+    def predict(cells: Cells, size: Array, tokens: Array) -> Array:
+        return np.exp(mean_log_loss(fit_members(cells, forms), size, tokens)[0])
+
+    return predict
+
+
+def point_table(suites: list[Suite]) -> list[str]:
+    ways = {"published: Chinchilla's form, Huber 1e-3": published_way}
+    ways |= {name: forms_way(forms) for name, forms in STEPS.items()}
+    lines = [
+        "| mean error % (of the top run alone) | 10x | 30x | 100x |", "| --- | --- | --- | --- |"
+    ]  # fmt: skip
+    by_suite: dict[str, dict[str, list[float]]] = {}
+    for name, way in ways.items():
+        cells_text = []
+        for cut in CUTS:
+            errors, tops = [], []
+            for suite in suites:
+                keep = split(suite, cut)
+                if keep is None:
+                    continue
+                error = 100 * (
+                    way(cells_of(suite, keep), suite.size[~keep], suite.tokens[~keep]) / suite.loss[~keep] - 1
+                )
+                errors.append(float(np.abs(error).mean()))
+                tops.append(abs(float(error[suite.flops[~keep].argmax()])))
+                by_suite.setdefault(suite.name, {}).setdefault(name, []).append(errors[-1])
+            cells_text.append(f"{np.mean(errors):.2f} ({np.mean(tops):.2f})")
+        lines.append(f"| {name} | " + " | ".join(cells_text) + " |")
+    ours, theirs = "+ quadrature form, mean of both (ours)", "published: Chinchilla's form, Huber 1e-3"
+    lines += ["", "| suite: mean error % at 10x, 30x, 100x | published | ours |", "| --- | --- | --- |"]
+    for suite_name, found in by_suite.items():
+        lines.append(f"| {suite_name} | {_join(found[theirs])} | {_join(found[ours])} |")
+    return lines
+
+
+def _join(values: list[float]) -> str:
+    return ", ".join(f"{v:.2f}" for v in values)
+
+
+# --- intervals --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One suite at one cut: errors ln(predicted / actual), spreads, and where the targets lie."""
+
+    suite: Suite
+    cut: int
+    error: Array
+    spread: Array
+    loss: Array
+    ratio: Array
+
+
+def score(suite: Suite, cut: int) -> Scored | None:
+    keep = split(suite, cut)
+    if keep is None:
+        return None
+    cells = cells_of(suite, keep)
+    noise = NoiseLaw(DEFAULT_SD, 0.0, float(cells.flops.max()), measured=False)
+    core = fit_core(cells, noise)
+    _, inflation = self_check(cells, noise, core, "N2", 0.9)
+    laws = laws_of(core, "N2", 0.9)
+    parts = [spread(laws, float(n), float(d)) for n, d in zip(suite.size[~keep], suite.tokens[~keep], strict=True)]
+    centre = np.array([p.centre for p in parts])
+    total = inflation * np.array([p.total for p in parts])
+    ratio = suite.flops[~keep] / suite.flops[keep].max()
+    return Scored(suite, cut, centre - np.log(suite.loss[~keep]), total, suite.loss[~keep], ratio)
+
+
+def quantiles(scored: list[Scored], probabilities: Array, symmetric: float = 0.7) -> Array:
+    """Weighted quantiles of the standardised ln(actual / predicted), every family counting the same."""
+    z = np.concatenate([-s.error / s.spread for s in scored])
+    share = {f: sum(s.suite.family == f for s in scored) for f in {s.suite.family for s in scored}}
+    w = np.concatenate([np.full(len(s.error), 1 / (len(s.error) * share[s.suite.family])) for s in scored])
+    order = np.argsort(z)
+    cumulated = (np.cumsum(w[order]) - 0.5 * w[order]) / w.sum()
+    values = np.interp(probabilities, cumulated, z[order])
+    mirrored = -np.interp(1 - probabilities, cumulated, z[order])
+    return symmetric * (values + mirrored) / 2 + (1 - symmetric) * values
+
+
+def intervals_table(scored: list[Scored]) -> list[str]:
+    lines = []
+    rows: dict[float, list[tuple[Scored, Array, float, float]]] = {}
+    for level in (0.5, 0.8, 0.9):
+        for one in scored:
+            if one.cut not in CUTS:
+                continue
+            others = [s for s in scored if s.suite.family != one.suite.family]
+            low, high = quantiles(others, np.array([0.5 - level / 2, 0.5 + level / 2]))
+            predicted = one.loss * np.exp(one.error)
+            bottom, top = predicted * np.exp(low * one.spread), predicted * np.exp(high * one.spread)
+            inside = (one.loss >= bottom) & (one.loss <= top)
+            miss = np.maximum(bottom - one.loss, 0) + np.maximum(one.loss - top, 0)
+            winkler = (top - bottom + 2 / (1 - level) * miss) / one.loss
+            rows.setdefault(level, []).append(
+                (one, inside, 100 * float(((top - bottom) / one.loss).mean()), 100 * float(winkler.mean()))
+            )
+    lines += ["| level | coverage | 90% interval of it, by family | lowest suite | width % | Winkler % |",
+              "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    for level, found in rows.items():
+        cover = [float(inside.mean()) for _, inside, _, _ in found]
+        low, high = _clustered([r[0].suite.family for r in found], cover)
+        suites: dict[str, list[float]] = {}
+        for (one, *_), c in zip(found, cover, strict=True):
+            suites.setdefault(one.suite.name, []).append(c)
+        worst = min(suites, key=lambda n: np.mean(suites[n]))
+        lines.append(
+            f"| {level:.0%} | {np.mean(cover):.2f} | {low:.2f} to {high:.2f} | {worst} {np.mean(suites[worst]):.2f} |"
+            f" {np.mean([r[2] for r in found]):.1f} | {np.mean([r[3] for r in found]):.1f} |"
+        )
+    lines += ["", "| suite (kind) | cut | coverage of 90% | width % | Winkler % |", "| --- | --- | --- | --- | --- |"]
+    for one, inside, width, winkler in sorted(rows[0.9], key=lambda r: (r[0].suite.name, r[0].cut)):
+        lines.append(
+            f"| {one.suite.name} ({one.suite.kind}) | {one.cut}x | {inside.mean():.2f} | {width:.1f} | {winkler:.1f} |"
+        )
+    lines += [
+        "",
+        "| true distance of the target | targets | mean error % | coverage of 90% |",
+        "| --- | --- | --- | --- |",
+    ]
+    for low, high in ((1, 3), (3, 10), (10, 30), (30, 100), (100, 1000)):
+        errors, cover = [], []
+        for one, inside, _, _ in rows[0.9]:
+            near = (one.ratio >= low) & (one.ratio < high)
+            errors += list(100 * np.abs(np.expm1(one.error[near])))
+            cover += list(inside[near])
+        if errors:
+            lines.append(f"| {low}-{high}x | {len(errors)} | {np.mean(errors):.2f} | {np.mean(cover):.2f} |")
+    return lines
+
+
+def _clustered(families: list[str], values: list[float], draws: int = 2000) -> tuple[float, float]:
+    """Bootstrap over families: suites of one group are not independent."""
+    rng = np.random.default_rng(0)
+    names = sorted(set(families))
+    groups = [[v for f, v in zip(families, values, strict=True) if f == n] for n in names]
+    means = [
+        np.mean(np.concatenate([groups[i] for i in rng.integers(0, len(names), len(names))])) for _ in range(draws)
+    ]
+    return float(np.quantile(means, 0.05)), float(np.quantile(means, 0.95))
+
+
+def bootstrap_table(suites: list[Suite], draws: int = 100) -> list[str]:
+    """What a percentile bootstrap of the published fit covers."""
+    rng = np.random.default_rng(0)
+    cover, width, winkler = [], [], []
+    for suite in suites:
+        for cut in CUTS:
+            keep = split(suite, cut)
+            if keep is None:
+                continue
+            cells = cells_of(suite, keep)
+            counts = rng.multinomial(len(cells), np.full(len(cells), 1 / len(cells)), size=draws).astype(float)
+            ahead = np.exp(fit_batch(cells, PLAIN, counts).log_loss(suite.size[~keep], suite.tokens[~keep]))
+            low, high = np.quantile(ahead, (0.05, 0.95), axis=0)
+            loss = suite.loss[~keep]
+            miss = np.maximum(low - loss, 0) + np.maximum(loss - high, 0)
+            cover.append(float(((loss >= low) & (loss <= high)).mean()))
+            width.append(100 * float(((high - low) / loss).mean()))
+            winkler.append(100 * float(((high - low + 20 * miss) / loss).mean()))
+    return [
+        f"For comparison, the percentile bootstrap of the published fit: coverage {np.mean(cover):.2f}, width"
+        f" {np.mean(width):.1f}%, Winkler {np.mean(winkler):.1f}%."
+    ]
+
+
+# --- published results ------------------------------------------------------------------------------------------------
+
+
+def published_table(folder: Path) -> list[str]:
+    rows: list[tuple[str, float, float]] = []
+    found = fit(folder / "chinchilla_points.csv", where=["epoch_outlier=0"], form="chinchilla")
+    assert found.surface is not None
+    rows += [
+        ("Chinchilla points, 240 rows: Huber sum x 1e3", 1e3 * (found.surface.objective or 0), 1.018274018),
+        ("... E", found.surface.E, 1.817218), ("... A", found.surface.A, 477.8258),
+        ("... B", found.surface.B, 2143.417), ("... alpha", found.surface.alpha, 0.347310),
+        ("... beta", found.surface.beta, 0.367172),
+    ]  # fmt: skip
+    porian = folder / "porian_isoflop_refinedweb.csv"
+    for name, where, theirs in (
+        ("base/long/kaplan count", ["hparams=base", "warmup=long", "decay=kaplan", "param_count=kaplan"], 0.835),
+        ("standard count", ["hparams=base", "warmup=long", "param_count=standard"], 0.706),
+        ("short warm-up", ["hparams=base", "warmup=short", "decay=kaplan"], 0.602),
+        ("cosine", ["hparams=base", "warmup=short", "decay=chinchilla"], 0.571),
+        ("tuned, constant", ["hparams=tuned", "param_count=standard"], 0.497),
+    ):
+        laws = fit(porian, where=where)
+        assert laws.allocation is not None
+        rows.append((f"Porian et al., {name}: N ~ C^a", laws.allocation.model_exponent, theirs))
+    nanochat = folder / "nanochat_isoflop_optima.csv"
+    for name, style, theirs in (
+        ("projections and head", "kaplan_projections_plus_lm_head", 0.54), ("all", "chinchilla_all_params", 0.37),
+        ("transformer only", "transformer_only", 0.70),
+    ):  # fmt: skip
+        rows.append((f"nanochat, {name}: N ~ C^a", _line(nanochat, style), theirs))
+    lines = ["| quantity | ours | published | difference |", "| --- | --- | --- | --- |"]
+    lines += [f"| {name} | {ours:.6g} | {theirs:.6g} | {ours - theirs:+.3g} |" for name, ours, theirs in rows]
+    return lines + _gadre(folder)
+
+
+def _line(path: Path, style: str) -> float:
+    """Slope through optima that others have already found."""
+    from benchmarks.suites import read
+
+    rows = [r for r in read(path) if r["style"] == style]
+    x = np.log([float(r["budget_flops"]) for r in rows])
+    y = np.log([float(r["effective_params"]) for r in rows])
+    return float(np.polyfit(x, y, 1)[0])
+
+
+def _gadre(folder: Path) -> list[str]:
+    """Five small runs, then 1.4B at M = 640 and 6.9B at M = 20 (arXiv 2403.08540)."""
+    from benchmarks.suites import gadre
+
+    suite = gadre(folder, "rpj", "gadre RPJ")
+    # The published five: four sizes at 20 tokens a parameter, and the smallest at 320.
+    ratio = suite.tokens / suite.size
+    small = suite.flops <= 2.4e19
+    near = small & (np.abs(np.log(ratio / 20)) < 0.35)
+    long = small & (np.abs(np.log(ratio / 320)) < 0.35) & (suite.size <= suite.size[small].min() * 1.01)
+    five = near | long
+    way = forms_way(MEMBERS)
+    lines = []
+    for name, index in (
+        ("1.4B at M = 640", int(suite.flops.argsort()[-2])),
+        ("6.9B at M = 20", int(suite.size.argmax())),
+    ):
+        if name.startswith("1.4B"):
+            large = np.flatnonzero((suite.size > 1.2e9) & (suite.size < 1.7e9))
+            index = int(large[suite.tokens[large].argmax()])
+        target = np.array([index])
+        error = float(way(cells_of(suite, five), suite.size[target], suite.tokens[target])[0] / suite.loss[index] - 1)
+        theirs = 0.71 if name.startswith("1.4B") else 0.73
+        lines.append(
+            f"| Gadre et al., {name} from {int(five.sum())} runs: error % | {100 * abs(error):.2f} | {theirs} |"
+            f" {100 * abs(error) - theirs:+.2f} |"
+        )
+    return lines
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def write(name: str, lines: list[str], page: Path = PAGE) -> None:
+    """Replace what stands between `<!-- name -->` and `<!-- /name -->`."""
+    text = page.read_text(encoding="utf-8")
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise SystemExit(f"{page} has no marker {name}")
+    block = "\n".join(lines)
+    page.write_text(pattern.sub(lambda m: f"{m[1]}{block}\n{m[2]}", text), encoding="utf-8")
+
+
+def main() -> None:
+    data = data_folder()
+    if data is None or not (data / "scaling").is_dir():
+        raise SystemExit("no public measurements: set FORESCALE_TEST_DATA")
+    suites = load_all(data / "scaling")
+    scored = [s for cut in (3, *CUTS) for suite in suites if (s := score(suite, cut)) is not None]
+    if "--calibrate" in sys.argv:
+        grid = np.array((0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99))
+        print([(float(p), round(float(z), 2)) for p, z in zip(grid, quantiles(scored, grid), strict=True)])
+        return
+    blocks = {
+        "published": published_table(data / "scaling"),
+        "points": point_table(suites),
+        "intervals": [*intervals_table(scored), "", *bootstrap_table(suites)],
+    }
+    for name, lines in blocks.items():
+        write(name, lines)
+        print("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
