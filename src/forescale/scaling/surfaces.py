@@ -25,6 +25,9 @@ CEILING: dict[Unit, float] = {"bpb": 0.5, "nats_per_token": 2.5}
 it (tiny ladders) a share of the lowest loss says nothing."""
 STEEPEST = 0.04
 """-d ln L / d ln C below which a curve is flatter than any ladder on text (0.04-0.1): most of its loss is floor."""
+LEAST = 6.0
+"""Runs that must count: more than a form has parameters."""
+TEMPERS = (0.8, 0.6, 0.45, 0.3, 0.2, 0.1, 0.05)
 SPAN = np.log(5.0)
 """ln C over which a curve must be seen before it is called flat."""
 
@@ -58,7 +61,8 @@ class Form:
         """How much each run counts [b, n], for fits that see the runs `inside` [b, n]."""
         log_c = frame.log_c - np.where(inside, frame.log_c, -np.inf).max(axis=1, keepdims=True)
         excess = frame.log_loss - np.where(inside, frame.log_loss, np.inf).min(axis=1, keepdims=True)
-        return np.asarray(np.exp(self.power * np.minimum(log_c, 0.0) - self.closeness * np.maximum(excess, 0.0)))
+        exponent = self.power * np.minimum(log_c, 0.0) - self.closeness * np.maximum(excess, 0.0)
+        return _temper(np.where(inside, exponent, -np.inf))
 
     def prior(self, frame: Frame, inside: npt.NDArray[np.bool_], unit: Unit) -> tuple[Array, Array]:
         """Means [b, 6], and precisions [6], for fits that see the runs `inside` [b, n]."""
@@ -91,6 +95,20 @@ class Frame:
         log_c = log_n + log_d
         x0, y0 = float(log_n.mean()), float(log_d.mean())
         return cls(log_n - x0, log_d - y0, np.log(loss), log_c - float(log_c.max()), x0, y0)
+
+
+def _temper(exponent: Array) -> Array:
+    """exp of log weights [b, n], flattened where they would leave too few runs that count: the mildest of a few powers
+    at which (sum w)^2 / sum w^2 reaches LEAST, or four fifths of the runs."""
+    wanted = np.minimum(LEAST, 0.8 * np.isfinite(exponent).sum(axis=1))
+    weights = np.exp(exponent)
+    for power in TEMPERS:
+        count = weights.sum(axis=1) ** 2 / (weights**2).sum(axis=1)
+        few = count < wanted
+        if not few.any():
+            break
+        weights[few] = np.exp(power * exponent[few])
+    return weights
 
 
 def _slope(frame: Frame, inside: npt.NDArray[np.bool_]) -> Array:

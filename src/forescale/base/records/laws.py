@@ -191,13 +191,8 @@ class Predictive(Record):
     """How a forecast of one new run is made and how wide it is; all that a bare `laws.json` needs."""
 
     members: list[Member] = Field(default_factory=list)
-    envelope: ComputeLaw | None = None
-    """L(C) through the minima of the budgets, used at the optimal split."""
-    envelope_weight: float = 0.0
     draws: list[list[float]] = Field(default_factory=list)
     """Parameter draws (E, A, alpha, B, beta, gamma), each a refit on resampled trunks."""
-    bias: float = 0.0
-    """ln(loss) that the centre is moved by a unit of ln(extrapolation)."""
     sd_fit: float = 0.0
     """Relative scatter of runs of the frontier around the surface."""
     sd_growth: float = 0.0
