@@ -43,7 +43,7 @@ def test_a_period_is_true(text: str) -> None:
 
 
 def test_real_unfinished_answers_of_a_67b_model() -> None:
-    """16 of 541 answers were cut off; read by eye, these eleven go round in a circle."""
+    """16 of 541 answers were cut off; these eleven were seen to go round (five read at length, six by their endings)."""
     data = find_test_data()
     path = None if data is None else data / "eval" / "deepseek_llm" / "IFEval_deepseek67B.jsonl.gz"
     if path is None or not path.exists():
