@@ -17,7 +17,7 @@ validation_tokens = 2048
 budgets = [3e9, 6e9, 1.2e10]
 sizes_per_budget = 4
 """
-SYLLABLES = "ba ke li mo nu ra se ti vo zu".split()
+SYLLABLES = ["ba", "ke", "li", "mo", "nu", "ra", "se", "ti", "vo", "zu"]
 
 
 def write_text(folder, seed=0):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,10 +71,7 @@ class Project(PlainVerbs):
         settings = section.model_dump(exclude={"sources"})
         recipe = recipe_hash("corpus", parents=[], settings=settings, seed=seed, inputs=_hash_inputs(paths))
         find_files(paths)  # an empty folder is refused before the corpus that stands here is set aside
-        with make(
-            self.workspace.corpus, "corpus", recipe,
-            parents=[], settings=settings, verb="clean", seed=seed, force=self.force,
-        ) as folder:  # fmt: skip
+        with self.make(self.workspace.corpus, "corpus", recipe, [], settings, "clean", seed=seed) as folder:
             if not folder.already:
                 folder.summary = clean(paths, folder.path, section, self.executor(), seed=seed).to_json()
         return CorpusSummary.model_validate(folder.summary)
@@ -231,11 +229,17 @@ class Project(PlainVerbs):
         path = self.workspace.root / "pairs" / f"{split}.jsonl"
         return path if path.exists() else None
 
+    @contextmanager
     def make(
-        self, path: Path, kind: str, recipe: str, parents: list[str], settings: dict[str, Any], verb: str
-    ) -> AbstractContextManager[Folder]:
-        """An artifact of this workspace in the making."""
-        return make(path, kind, recipe, parents=parents, settings=settings, verb=verb, force=self.force)
+        self, path: Path, kind: str, recipe: str, parents: list[str], settings: dict[str, Any], verb: str, seed: int = 0
+    ) -> Iterator[Folder]:
+        """An artifact of this workspace in the making; one that is finished is said to be."""
+        with make(
+            path, kind, recipe, parents=parents, settings=settings, verb=verb, seed=seed, force=self.force
+        ) as folder:
+            if folder.already:
+                print(f"{verb}: {path.name}/ is finished; --force makes it again", file=sys.stderr)
+            yield folder
 
 
 def _hash_inputs(paths: Sequence[Path]) -> dict[str, str]:
