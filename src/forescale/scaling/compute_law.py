@@ -10,9 +10,11 @@ from forescale.scaling.noise import Cells
 
 Array = npt.NDArray[np.float64]
 
-SHARES = np.linspace(0.0, 0.97, 60)
+SHARES = 1.0 - np.geomspace(1.0, 0.003, 80)
 """E as a share of the lowest loss: searched on a grid, the rest is a straight line."""
-SHARE_PRIOR = (0.65, 0.2)
+SHARE_PRIOR = (0.65, 0.3)
+ALPHA_PRIOR = (0.16, 0.06)
+"""Exponent in compute: alpha beta / (alpha + beta) of what surfaces usually have."""
 N_DRAWS = 200
 MIN_POINTS, MIN_SPAN = 3, 3.0
 
@@ -69,7 +71,8 @@ def _grid(x: Array, loss: Array, noise: float) -> tuple[Array, Array, Array]:
     slope = np.average((x - mean) * (y - level[:, :, None]), axis=2, weights=weights) / spread
     fitted = floors[:, :, None] + np.exp(level[:, :, None] + slope[:, :, None] * (x - mean))
     misfit = (weights * (np.log(loss[None] / fitted) / max(noise, 2e-3)) ** 2).sum(axis=2)
-    misfit = misfit + ((SHARES[:, None] - SHARE_PRIOR[0]) / SHARE_PRIOR[1]) ** 2 + np.where(slope > 0, 1e6, 0.0)
+    misfit = misfit + ((SHARES[:, None] - SHARE_PRIOR[0]) / SHARE_PRIOR[1]) ** 2
+    misfit = misfit + ((-slope - ALPHA_PRIOR[0]) / ALPHA_PRIOR[1]) ** 2 + np.where(slope > 0, 1e6, 0.0)
     best = misfit.argmin(axis=0)
     pick = (best, np.arange(loss.shape[0]))
     k = np.exp(level[pick] - slope[pick] * mean)
