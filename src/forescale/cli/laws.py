@@ -88,7 +88,12 @@ def fit(
     group: Group = None,
     metric: MetricOption = None,
     form: Annotated[
-        str | None, typer.Option("--form", metavar="NAME", help="Pin one form of the loss surface.")
+        str | None,
+        typer.Option(
+            "--form",
+            metavar="NAME",
+            help="Pin one form of the loss surface: generalised, quadrature, wide, steep, weighted, chinchilla.",
+        ),
     ] = None,
     band: Annotated[
         float,
