@@ -94,6 +94,7 @@ def fit_verb(
             write_laws(out, laws, table, band=band)
         return laws
     settings = {**options, "scale": scale, "columns": list(columns), "where": list(where), "group": group}
+    settings["format"] = _format()
     parents, inputs = _origins(source)
     recipe = recipe_hash("laws", parents=parents, settings=settings | {"metric": metric}, inputs=inputs)
     with make(
@@ -104,6 +105,13 @@ def fit_verb(
             folder.summary = {"regime": laws.regime, "runs": laws.runs.used, "unit": laws.unit}
             write_laws(folder.path, laws, table, band=band)
     return read_laws(space.laws)
+
+
+def _format() -> str:
+    """Names the shape of laws.json: after an upgrade that changes it, a fit is made again instead of not being read."""
+    from forescale.base.records.laws import Laws
+
+    return hashlib.sha256(json.dumps(Laws.model_json_schema(), sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _origins(source: Any) -> tuple[list[str], dict[str, str]]:
