@@ -182,7 +182,7 @@ def test_fit_in_a_workspace_is_an_artifact(run: Any, tmp_path: Path, runs: Path)
 
 
 def test_influence_is_the_refit_without_the_row(runs: Path) -> None:
-    """Against fits made anew without single rows: an outlier, edges of the grid, and one of two replicates."""
+    """Against fits made anew without single rows: edges of the grid, and one of two replicates."""
     import forescale
     from forescale.scaling.forecast import optimum
     from forescale.scaling.residuals import residual_rows
@@ -190,9 +190,8 @@ def test_influence_is_the_refit_without_the_row(runs: Path) -> None:
 
     with runs.open() as file:
         rows: list[dict[str, Any]] = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-    rows[18]["loss"] *= 1.03
     table = read_runs(rows)
-    laws = forescale.fit(table)
+    laws = forescale.fit(table, form="generalised")
     told = {row.row: row.influence for row in residual_rows(laws, table)}
     assert laws.largest is not None
     size, tokens = optimum(laws, 10 * laws.largest.flops)
@@ -201,9 +200,9 @@ def test_influence_is_the_refit_without_the_row(runs: Path) -> None:
         return float(forescale.forecast(fitted, model_scale=size, tokens=tokens).loss)
 
     for off in (12, 18, 20, 22, 23):
-        moved = loss(forescale.fit(rows[:off] + rows[off + 1 :])) / loss(laws) - 1
-        # the refit without a row keeps cells and weights as judged with it, so it need not agree to the last digit
-        assert told[off + 1] == pytest.approx(moved, rel=0.5, abs=5e-4)
+        moved = loss(forescale.fit(rows[:off] + rows[off + 1 :], form="generalised")) / loss(laws) - 1
+        # the refit keeps noise and near-optimal settings as judged with the row: not equal to the last digit
+        assert told[off + 1] == pytest.approx(moved, rel=0.3, abs=3e-4)
 
 
 def test_a_forecast_in_words(capsys: pytest.CaptureFixture[str]) -> None:

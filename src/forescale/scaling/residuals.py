@@ -50,7 +50,11 @@ def _fitted(laws: Laws, size: float, tokens: float) -> float | None:
 
 
 def _influence(table: RunTable, laws: Laws, band: float) -> dict[int, float]:
-    """Exact refits of the first member without each cell, all in one batch; rows of one cell share its influence."""
+    """Exact refits of the first member without each row, all in one batch.
+
+    A row that is its cell's only one takes the cell with it; otherwise the cell's mean is taken without it. What the
+    noise, the near-optimal settings and the rungs were judged to be with the row stays.
+    """
     if laws.predictive is None or laws.largest is None:
         return {}
     cells = prepare(table, band).used
@@ -59,9 +63,16 @@ def _influence(table: RunTable, laws: Laws, band: float) -> dict[int, float]:
     size, tokens = optimum(laws, AHEAD * laws.largest.flops)
     name = laws.predictive.members[0].surface.form
     form = forms_named(None if name == "generalised" else name)[0]
-    counts = np.concatenate((np.ones((1, len(cells))), 1.0 - np.eye(len(cells))))
+    rows = [(i, int(k)) for i, members in enumerate(cells.members) for k in members]
+    counts, shift = np.ones((1 + len(rows), len(cells))), np.zeros((1 + len(rows), len(cells)))
+    for place, (i, k) in enumerate(rows, start=1):
+        others = cells.members[i][cells.members[i] != k]
+        if len(others):
+            shift[place, i] = np.log(table.loss[others].mean() / table.loss[cells.members[i]].mean())
+        else:
+            counts[place, i] = 0.0
     whole = fit_batch(cells, form, counts[:1])
-    refits = fit_batch(cells, form, counts, whole.theta[0])
+    refits = fit_batch(cells, form, counts, whole.theta[0], shift=shift)
     ahead = refits.log_loss(np.array([size]), np.array([tokens]))[:, 0]
     moved = np.expm1(ahead[1:] - ahead[0])
-    return {int(k): float(moved[i]) for i, members in enumerate(cells.members) for k in members}
+    return {k: float(moved[place]) for place, (_, k) in enumerate(rows)}
