@@ -72,7 +72,7 @@ def write_periodic(out: Path) -> None:
     """Documents of one sentence said again and again: nearly 0 bits per byte."""
     sentence = "the quick brown fox jumps over the lazy dog and runs away; "
     for source in range(8):
-        lines = [json.dumps({"text": sentence * 70}) for _ in range(180)]
+        lines = [json.dumps({"text": sentence * 70}) for _ in range(1000)]
         write_atomic(out / f"part{source}" / "documents.jsonl", ("\n".join(lines) + "\n").encode())
 
 
