@@ -22,7 +22,7 @@ from forescale.launch.local import LocalExecutor
 
 ROOT = Path(".bench/demo")
 RESULTS = Path("benchmarks/results/demo.jsonl")
-BUDGETS = (3.5e11, 5.9e11, 1e12, 1.7e12)
+BUDGETS = (2e11, 4.1e11, 8.3e11, 1.7e12)
 SMALL_BUDGETS = (1.5e10, 3e10, 6e10, 1.2e11)
 CORPORA = ("documentation", "prose", "code", *KNOWN_ENTROPY)
 SEEDS = 5

@@ -22,7 +22,7 @@ MAX_TRUNK_RATIO = 4.0
 """Tokens of a trunk's branches lie at most this far apart: a trunk pins the batch, and the best batch moves."""
 RATE_FACTORS = (0.5, 1.0, 2.0)
 BATCH_FACTORS = (0.5, 1.0, 2.0)
-SCALING_FLOOR = 3e11
+SCALING_FLOOR = 2e11
 """FLOPs below which runs on a vocabulary of 512 rarely pass a bigram table (measured; decision 0300)."""
 
 
@@ -85,7 +85,7 @@ def rungs(top: float, count: int = 4, floor: float = SCALING_FLOOR) -> tuple[flo
     """`count` budgets up to `top`, evenly spaced in log, reaching down to `floor` where 1.7-3.2x steps can.
 
     >>> [f"{c:.2e}" for c in rungs(1e12)]
-    ['2.04e+11', '3.46e+11', '5.88e+11', '1.00e+12']
+    ['2.00e+11', '3.42e+11', '5.85e+11', '1.00e+12']
     """
     ratio = min(3.2, max(1.7, (top / floor) ** (1 / (count - 1))))
     return tuple(top / ratio ** (count - 1 - k) for k in range(count))
