@@ -20,7 +20,9 @@ forecast. "Line" is a straight log-log line through the best runs of the two lar
 def write_table(rows: list[dict[str, Any]]) -> None:
     """All runs, then coverage clustered by corpus, width, error and every miss."""
     known = [r for r in rows if r["corpus"] not in ("random", "periodic")]
-    parts = [HEAD, "## Every run\n", _runs(known), "\n## By corpus\n", _by_corpus(known)]
+    parts = [HEAD]
+    if known:
+        parts += ["## Every run\n", _runs(known), "\n## By corpus\n", _by_corpus(known)]
     entropy = [r for r in rows if r["corpus"] in ("random", "periodic")]
     if entropy:
         parts += [

@@ -126,6 +126,17 @@ def test_a_corpus_too_small_for_the_budget_says_how_much_is_missing(workspace):
     assert "would be repeated" in caught.value.why
 
 
+def test_a_plan_never_repeats_a_token_where_a_larger_model_can_take_the_compute(workspace, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(workspace, copy)
+    project = Project(copy)
+    unique = project.tokenize().train.tokens
+    plan = project.plan("large", flops=unique * 1.5e5)
+    assert plan.tokens <= unique
+    assert plan.flops >= unique * 1.5e5
+    assert any("none is repeated" in warning for warning in plan.warnings) or plan.laws_say.tokens <= unique
+
+
 def test_a_folder_without_a_recipe_is_no_workspace(tmp_path):
     with pytest.raises(ConfigError, match="not a workspace"):
         Project(tmp_path)

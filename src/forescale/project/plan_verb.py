@@ -91,23 +91,43 @@ def plan_verb(
     seconds = seconds_per_token
     if minutes is not None and seconds is None:
         seconds = measured_seconds(minutes, known.model, shape or {})
-    made = plan(
-        own,
-        flops=flops, tokens=tokens, days=days, minutes=minutes, money=money, gpus=gpus, device=device, price=price,
-        utilisation=utilisation, model=known.model, schedule=known.schedule, shape=shape,
-        unique_tokens=unique_tokens, serve_tokens=serve_tokens, objective=objective,
-        conditions=known.conditions if own is not None and own is known.laws else None,
-        ladder_flops=known.ladder_flops, seconds_per_token=seconds,
-    )  # fmt: skip
+    conditions = known.conditions if own is not None and own is known.laws else None
+
+    def make(fixed: Mapping[str, float] | None) -> Plan:
+        return plan(
+            own,
+            flops=flops, tokens=tokens, days=days, minutes=minutes, money=money, gpus=gpus, device=device, price=price,
+            utilisation=utilisation, model=known.model, schedule=known.schedule, shape=fixed,
+            unique_tokens=unique_tokens, serve_tokens=serve_tokens, objective=objective,
+            conditions=conditions, ladder_flops=known.ladder_flops, seconds_per_token=seconds,
+        )  # fmt: skip
+
+    made = make(shape)
     if known.unique_tokens is not None and unique_tokens is None and made.tokens > known.unique_tokens:
-        short = f"the corpus has {known.unique_tokens:,} training tokens, the plan wants {made.tokens:,}"
-        hint = "add text, or plan with --unique-tokens, which counts repeated epochs"
-        made = made.model_copy(update={"warnings": [*made.warnings, f"{short}: {hint}"]})
+        made = _within(made, known, make if tokens is None and not shape else None)
     if space is not None:
         keep(space, made, name, validation=known.validation_id)
     if out is not None:
         made.write(out)
     return made
+
+
+def _within(made: Plan, known: Facts, make: Callable[[Mapping[str, float]], Plan] | None) -> Plan:
+    """The same compute on a larger model, so that no token is repeated; a warning where that cannot be."""
+    from forescale.scaling.shapes import ShapeRules, nearest
+
+    assert known.unique_tokens is not None
+    short = f"the corpus has {known.unique_tokens:,} training tokens, the laws' plan wants {made.tokens:,}"
+    if make is not None and known.model.n_layer is None and known.model.d_model is None:
+        rules = ShapeRules.of(known.model)
+        for reserve in (1.02, 1.1, 1.2, 1.35, 1.5):  # shapes come in steps: the first that is large enough
+            shape = nearest(reserve * made.flops / known.unique_tokens, rules)
+            larger = make({"n_layer": shape.n_layer, "d_model": shape.d_model})
+            if larger.tokens <= known.unique_tokens:
+                words = f"{short}: a larger model is planned on {larger.tokens:,}, so that none is repeated"
+                return larger.model_copy(update={"warnings": [*larger.warnings, words]})
+    hint = "add text, or plan with --unique-tokens, which counts repeated epochs"
+    return made.model_copy(update={"warnings": [*made.warnings, f"{short}: {hint}"]})
 
 
 def keep(space: Workspace, plan: Plan, name: str | None = None, *, validation: str = "") -> str:
