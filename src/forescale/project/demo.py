@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,8 +102,10 @@ def demo(
         plan = _plan(project, phases, laws, ladder.largest_flops, minutes, speeds)
         display.plan(plan)
     with phases("target", "the big run"):
+        # a small batch may have an odd number of sequences: then fewer ranks share it
+        ranks = math.gcd(plan.batch_tokens // plan.model.seq_len, speeds.ranks)
         target = project.pretrain(
-            TARGET, processes=speeds.ranks, seed=seed + TARGET_SEED, on_progress=display.training("target")
+            TARGET, processes=ranks, seed=seed + TARGET_SEED, on_progress=display.training("target")
         )
         assert isinstance(target, RunRecord)
         display.outcome(plan, target)
