@@ -123,7 +123,7 @@ def pretrain(
                 remedy=f"give the new plan another name, or remove {path.parent}",
                 file=path,
             )
-        spec = begun
+        spec = begun.model_copy(update={"processes": spec.processes})  # resumed on what the machine has today
     else:
         seal = ledger.seal(content, name, run=name, validation=tokens.validation_id).digest
         spec = spec.model_copy(update={"seal": seal})
