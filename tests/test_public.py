@@ -14,7 +14,7 @@ import pytest
 
 import forescale
 
-NAMES = {"Project", "__version__", "compare", "fit", "forecast", "plan"}
+NAMES = {"Project", "__version__", "compare", "fit", "forecast", "plan", "plans"}
 
 
 def test_the_names_are_these() -> None:

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from forescale.scaling.fit import fit
     from forescale.scaling.forecast import forecast
     from forescale.scaling.plan import plan
+    from forescale.scaling.plans import plans
 
 __version__ = "0.1.0"
 
-__all__ = ["Project", "__version__", "compare", "fit", "forecast", "plan"]
+__all__ = ["Project", "__version__", "compare", "fit", "forecast", "plan", "plans"]
 
 _HOME = {
     "Project": "forescale.project.project",
@@ -30,6 +31,7 @@ _HOME = {
     "fit": "forescale.scaling.fit",
     "forecast": "forescale.scaling.forecast",
     "plan": "forescale.scaling.plan",
+    "plans": "forescale.scaling.plans",
 }
 
 

@@ -43,11 +43,11 @@ def json_keys() -> dict[str, list[str]]:
     from forescale.base.records.forecast import Forecast
     from forescale.base.records.laws import Laws
     from forescale.base.records.ledger import LedgerView
-    from forescale.base.records.plan import Plan
+    from forescale.base.records.plan import Plan, Plans
     from forescale.base.records.suggestion import Suggestion
 
     records: dict[str, type[BaseModel]] = {
-        "fit": Laws, "forecast": Forecast, "plan": Plan, "compare": Comparison, "ledger": LedgerView,
+        "fit": Laws, "forecast": Forecast, "plan": Plan, "plan, several": Plans, "compare": Comparison, "ledger": LedgerView,
         "ladder suggest": Suggestion, "demo": DemoResult, "evaluate": EvalResult,
     }  # fmt: skip
     return {verb: sorted(keys(record)) for verb, record in records.items()}
@@ -59,8 +59,8 @@ def keys(record: type[BaseModel], before: str = "") -> set[str]:
     for name, field in record.model_fields.items():
         found.add(before + name)
         for inner, mark in _records(field.annotation):
-            if inner.__name__ == "Predictive" or (before and inner.__name__ in ("Laws", "Forecast")):
-                continue  # how a forecast is made is ours; a fit or forecast inside another object is listed once
+            if inner.__name__ in ("Predictive", "Plan") or (before and inner.__name__ in ("Laws", "Forecast")):
+                continue  # how a forecast is made is ours; a fit, forecast or plan inside another is listed once
             found |= keys(inner, f"{before}{name}{mark}.")
     return found
 

@@ -12,6 +12,9 @@ KEY_VALUE = ("--column", "--where", "--conditions", "--set")
 FOLDERS = ("--validation",)
 """Options that take every following word, once the verb has had its own words."""
 
+PLAN = ("--flops", "--tokens", "--days", "--minutes", "--money", "--gpus", "--device", "--laws", "--beside")
+"""Options of `plan`, which has no words of its own: all that follow one belong to it."""
+
 _PAIR = re.compile(r"[A-Za-z_][\w.\- ]*=.+")
 
 
@@ -27,14 +30,17 @@ def spread(arguments: Sequence[str]) -> list[str]:
     ['fit', 'runs.csv', '--where', 'a=1', '--where', 'b=2', '--json']
     >>> spread(["compare", "a.csv", "b.csv", "--validation", "x", "y"])
     ['compare', 'a.csv', 'b.csv', '--validation', 'x', '--validation', 'y']
+    >>> spread(["plan", "--flops", "1e20", "1e21", "--json"])
+    ['plan', '--flops', '1e20', '--flops', '1e21', '--json']
     """
+    taking = PLAN if arguments[:1] == ["plan"] else ()
     out: list[str] = []
     current, words = "", 0
     waiting = False
     for index, word in enumerate(arguments):
         if word == "--":
             return out + list(arguments[index:])
-        if word in KEY_VALUE or word in FOLDERS:
+        if word in KEY_VALUE or word in FOLDERS or word in taking:
             current, waiting = word, True
             out.append(word)
         elif waiting:
@@ -43,7 +49,7 @@ def spread(arguments: Sequence[str]) -> list[str]:
         elif word.startswith("-"):
             current = ""
             out.append(word)
-        elif (current in KEY_VALUE and _is_pair(word)) or (current in FOLDERS and words > 1):
+        elif (current in KEY_VALUE and _is_pair(word)) or (current in FOLDERS and words > 1) or current in taking:
             out += [current, word]
         else:
             current, words = "", words + 1

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from forescale.cli.grid import Data, anything, cell, table
+from forescale.cli.plan_columns import plans
 from forescale.cli.words import num, percent, span, unit
 
 LEDGER_COLUMNS = (
@@ -102,7 +103,9 @@ def _times(value: Any) -> str:
 
 
 def plan(data: Data, out: Console) -> None:
-    """Shape, training, cost; what the laws alone would say beside it."""
+    """Shape, training, cost; what the laws alone would say beside it. Several: a column each."""
+    if "plans" in data:
+        return plans(data, out)
     model, say = data["model"], data["laws_say"]
     rows = [
         ("FLOPs (M x tokens)", num(data["flops"]), num(data["flops_asked"]) + " asked"),

@@ -151,22 +151,25 @@ def forecast(
 def plan(
     common: Common,
     flops: Annotated[
-        float | None, typer.Option("--flops", parser=number, metavar="C", help="Compute: M times tokens.")
+        list[float] | None, typer.Option("--flops", parser=number, metavar="C", help="Compute: M times tokens.")
     ] = None,
     tokens: Annotated[
-        float | None, typer.Option("--tokens", parser=number, metavar="D", help="Tokens to train on.")
+        list[float] | None, typer.Option("--tokens", parser=number, metavar="D", help="Tokens to train on.")
     ] = None,
     days: Annotated[
-        float | None, typer.Option("--days", parser=number, metavar="X", help="Needs --gpus and --device.")
+        list[float] | None, typer.Option("--days", parser=number, metavar="X", help="Needs --gpus and --device.")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option("--minutes", parser=number, metavar="X", help="On this machine, which is measured.")
+        list[float] | None,
+        typer.Option("--minutes", parser=number, metavar="X", help="On this machine, which is measured."),
     ] = None,
     money: Annotated[
-        float | None, typer.Option("--money", parser=number, metavar="X", help="Needs --price and --device.")
+        list[float] | None, typer.Option("--money", parser=number, metavar="X", help="Needs --price and --device.")
     ] = None,
-    gpus: Annotated[int | None, typer.Option("--gpus", parser=count, metavar="N", help="How many devices.")] = None,
-    device: Annotated[str | None, typer.Option("--device", metavar="NAME", help="H100, A100, ...")] = None,
+    gpus: Annotated[
+        list[int] | None, typer.Option("--gpus", parser=count, metavar="N", help="How many devices.")
+    ] = None,
+    device: Annotated[list[str] | None, typer.Option("--device", metavar="NAME", help="H100, A100, ...")] = None,
     price: Annotated[
         float | None, typer.Option("--price", parser=number, metavar="P", help="For one device and one hour.")
     ] = None,
@@ -174,13 +177,13 @@ def plan(
         float, typer.Option("--utilisation", parser=fraction, metavar="SHARE", help="Of the device's peak rate.")
     ] = 0.4,
     laws: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--laws", metavar="PATH|NAME", help="Yours, or published ones (deepseek, chinchilla, kaplan, ...)."
         ),
     ] = None,
     recipe: Annotated[
-        Path | None, typer.Option("--recipe", metavar="FILE", help="Fixes what its [model] and [schedule] name.")
+        Path | None, typer.Option("--recipe", metavar="FILE", help="Fixes what its sections model and schedule name.")
     ] = None,
     shape: Annotated[
         list[str] | None, typer.Option("--shape", metavar="KEY=VALUE,...", help="Fixes parts of the model's shape.")
@@ -196,16 +199,23 @@ def plan(
     objective: Annotated[
         Objective, typer.Option("--objective", metavar="flops|hours|money", help="What is made small.")
     ] = Objective.flops,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option("--beside", metavar="PLAN", help="Kept plans (names, files, plans/) for the same table."),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the plan there too.")] = None,
 ) -> Any:
-    """One dial to shape, tokens, batch, learning rate, time, cost and a forecast."""
-    from forescale.project.plan_verb import plan_verb
+    """One dial to shape, tokens, batch, learning rate, time, cost and a forecast.
 
-    return plan_verb(
+    Dials, --gpus, --device and --laws may have several values: a plan for each combination, side by side, none kept.
+    """
+    from forescale.project.plans_verb import plan_or_plans
+
+    return plan_or_plans(
         flops=flops, tokens=tokens, days=days, minutes=minutes, money=money, gpus=gpus, device=device, price=price,
         utilisation=utilisation, laws=laws, recipe=recipe, shape=values(shape, "--shape"),
-        unique_tokens=unique_tokens, serve_tokens=serve_tokens, objective=objective.value, out=out,
-        workspace=common.workspace, overrides=common.set,
+        unique_tokens=unique_tokens, serve_tokens=serve_tokens, objective=objective.value, beside=beside or (),
+        out=out, workspace=common.workspace, overrides=common.set,
     )  # fmt: skip
 
 

@@ -20,6 +20,8 @@ def show(name: str, data: Data) -> None:
     out = console(sys.stdout)
     LAYOUTS.get(name, anything)(data, out)
     warn([str(text) for text in data.get("warnings") or []])
+    for name, plan in zip(data.get("names") or [], data.get("plans") or [], strict=False):
+        warn(f"{name}: {text}" for text in plan["warnings"])
     error = data.get("error")
     if isinstance(error, dict):
         lines = [f"error: {error['what']}", f"why: {error.get('why')}", f"try: {error.get('remedy')}"]

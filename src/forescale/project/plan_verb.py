@@ -81,8 +81,9 @@ def plan_verb(
     overrides: Sequence[str] = (),
     name: str | None = None,
     seconds_per_token: Callable[[ModelShape], float] | None = None,
+    kept: bool = True,
 ) -> Plan:
-    """Plan for one dial; kept in the workspace (and its ledger) where there is one, and at `out`."""
+    """Plan for one dial; kept in the workspace (and its ledger) where there is one (`kept`), and at `out`."""
     from forescale.scaling.plan import plan
 
     space = workspace_or_none(workspace)
@@ -105,7 +106,7 @@ def plan_verb(
     made = make(shape)
     if known.unique_tokens is not None and unique_tokens is None and made.tokens > known.unique_tokens:
         made = _within(made, known, make if tokens is None and not shape else None)
-    if space is not None:
+    if space is not None and kept:
         keep(space, made, name, validation=known.validation_id)
     if out is not None:
         made.write(out)

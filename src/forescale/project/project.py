@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from forescale.base.records.evaluation import EvalResult
     from forescale.base.records.ladder import LadderSummary
     from forescale.base.records.laws import Laws
-    from forescale.base.records.plan import Plan
+    from forescale.base.records.plan import Plan, Plans
     from forescale.base.records.run import RunRecord
     from forescale.base.records.spec import RunSpec
     from forescale.base.records.tokens import TokensSummary
@@ -141,6 +141,12 @@ class Project(PlainVerbs):
         from forescale.project.plan_verb import plan_verb
 
         return plan_verb(name=name, workspace=self.workspace.root, overrides=self.overrides, **dials)
+
+    def plans(self, beside: Sequence[str | Path] = (), **dials: Any) -> Plans:
+        """Several plans side by side: one for each combination of lists, beside kept ones; none of them is kept."""
+        from forescale.project.plans_verb import plans_verb
+
+        return plans_verb(beside=beside, workspace=self.workspace.root, overrides=self.overrides, **dials)
 
     # -- training and tuning -------------------------------------------------------------------------------------
 

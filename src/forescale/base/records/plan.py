@@ -139,3 +139,11 @@ class Plan(Record):
     def digest(self) -> str:
         """SHA-256 over the whole plan: what the ledger seals."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+
+class Plans(Record):
+    """Several plans side by side; each is what `plan --json` prints for it alone."""
+
+    plans: list[Plan]
+    names: list[str]
+    """What tells each from its neighbours: what was asked for it, or the name it is kept under."""
