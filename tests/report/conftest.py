@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ from forescale.base.records.laws import (
     PowerLaw,
     RungReport,
     RunsSummary,
+    ScaleCurve,
+    ScaleRun,
     SelfCheck,
     Surface,
 )  # fmt: skip
@@ -114,8 +117,25 @@ def laws() -> Laws:
         regime="scaling", smallest_rung=1e11, minima=minima, largest=Largest(flops=1e12, size=4e5, tokens=4e6),
         self_check=SelfCheck(held_out_above=3e11, median_error=0.0061, coverage=0.92, n=21),
         rungs=[RungReport(flops=c, admissible=True, reason="below the bigram entropy", best_loss=2.1, bigram=2.8, steps=2100) for c in BUDGETS],
-        scales={"N1": 0.009, "N2": 0.021, "M": 0.006}, warnings=["weight decay is inert in a ladder this small"],
+        scales={"N1": 0.009, "N2": 0.021, "M": 0.006}, scale_curves=[scale_curve("N1", 0.6), scale_curve("N2", 1.7), scale_curve("M", 1.0)], warnings=["weight decay is inert in a ladder this small"],
     )  # fmt: skip
+
+
+def scale_curve(scale: Literal["M", "N1", "N2"], shift: float) -> ScaleCurve:
+    """A frontier in units of `shift` times the true compute, which says the hidden runs too high or too low."""
+    said = {
+        c: truth(*best_split(c)) * (1 + 0.01 * (1 - shift) * max(0.0, math.log10(c / 3e11))) for c in (*BUDGETS, 3e12)
+    }
+    runs = [
+        ScaleRun(flops=shift * c, loss=truth(*best_split(c)), predicted=y, hidden=c > 3e11) for c, y in said.items()
+    ]
+    return ScaleCurve(
+        scale=scale,
+        hidden_above=3e11,
+        curve=[(shift * c, y) for c, y in said.items()],
+        runs=runs,
+        errors=[(r.flops / shift / 3e11, r.predicted / r.loss - 1) for r in runs if r.hidden],
+    )
 
 
 def forecast_at(flops: float) -> Forecast:

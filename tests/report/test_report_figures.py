@@ -18,6 +18,7 @@ from forescale.report.hyper_figures import batch, hyper_at, learning_rate, respo
 from forescale.report.interactive import payload, to_plotly
 from forescale.report.laws_figures import all_figures, frontier, isoflop, model_scale, outcome_of, token_scale
 from forescale.report.rows import best_by_size, by_budget, cells, read
+from forescale.report.scale_figures import scale_figures
 
 BUDGETS = (1e11, 3e11, 1e12)
 
@@ -278,3 +279,24 @@ def test_static_words_are_no_formulas(tmp_path: Path) -> None:
     bars = Bars("$", names, (1.0, 2.0, 3.0), printed=names, across=True)
     figure = Figure("f", "$\\frac{", "c", Axis("$n_"), Axis("", names=names), (bars,))
     assert all(path.stat().st_size > 1000 for path in static.write(figure, tmp_path))
+
+
+def test_units_of_scale_are_drawn_beside_what_was_measured(laws: Laws) -> None:
+    curves = {figure.name: figure for figure in scale_figures(laws)}
+    assert list(curves) == ["scale-curves", "scale-errors", "scales"]
+    stars = [one for one in curves["scale-curves"].series if isinstance(one, Points) and one.mark == "star"]
+    assert [one.label for one in stars] == ["hidden, in 6 N1", "hidden, in 6 N2", "hidden, in M"]
+    for star, curve in zip(stars, laws.scale_curves, strict=True):
+        assert star.y == tuple(run.loss for run in curve.runs if run.hidden)
+    dashed = [one for one in curves["scale-curves"].series if isinstance(one, Line) and one.dash]
+    assert all(min(line.x) < min(star.x) for line, star in zip(dashed, stars, strict=True)), "the curve is drawn on"
+    assert "6 N2 −0.70%" in curves["scale-curves"].caption
+    means = [one for one in curves["scale-errors"].series if isinstance(one, Line)]
+    assert means[0].y[-1] > 0 > means[1].y[-1]
+
+
+def test_units_of_scale_need_two_units_and_two_distances(laws: Laws) -> None:
+    assert scale_figures(laws.model_copy(update={"scales": {}, "scale_curves": laws.scale_curves[:1]})) == []
+    near = [curve.model_copy(update={"errors": curve.errors[:1]}) for curve in laws.scale_curves]
+    names = [figure.name for figure in scale_figures(laws.model_copy(update={"scale_curves": near}))]
+    assert names == ["scale-curves", "scales"]

@@ -207,7 +207,8 @@ def test_writes_whole_files(story: ReportData, tmp_path: Path) -> None:
 def test_figures_of_a_fit(laws: Laws, rows: list[dict], tmp_path: Path) -> None:
     written = fit_figures(laws, rows, tmp_path)
     names = {path.relative_to(tmp_path).as_posix() for path in written}
-    for name in ("isoflop", "frontier", "learning-rate-law", "batch-law", "model-scale", "data-scale", "scales"):
+    for name in ("isoflop", "frontier", "learning-rate-law", "batch-law", "model-scale", "data-scale", "scales",
+                 "scale-curves", "scale-errors"):  # fmt: skip
         assert {f"figures/{name}.svg", f"figures/{name}.png"} <= names
     assert "figures.html" in names
     assert (tmp_path / "figures/isoflop.png").read_bytes().startswith(b"\x89PNG")

@@ -10,8 +10,9 @@ from forescale.base.records.laws import Laws, PowerLaw
 from forescale.base.records.report import ReportData
 from forescale.report.figure import Figure, number, percent, thousands
 from forescale.report.hyper_figures import batch, learning_rate, responses
-from forescale.report.laws_figures import UNITS, frontier, isoflop, model_scale, scales, token_scale
-from forescale.report.rows import Run, by_budget, value
+from forescale.report.laws_figures import frontier, isoflop, model_scale, token_scale
+from forescale.report.rows import UNITS, Run, by_budget, value
+from forescale.report.scale_figures import scale_figures
 from forescale.report.section import (
     Cell,
     Equation,
@@ -118,7 +119,7 @@ def laws(data: ReportData, runs: Sequence[Run]) -> Section | None:
                  "forecast.") if noise else None,
         ),
         drawn(learning_rate(found, runs), batch(found, runs), isoflop(found, runs), model_scale(found),
-              token_scale(found), scales(found)),
+              token_scale(found), *scale_figures(found)),
         equations(found),
         tuple(t for t in (_rungs(found), _left_out(found), _noise(found)) if t.rows),
         warnings=tuple(found.warnings),

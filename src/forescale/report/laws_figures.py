@@ -12,12 +12,10 @@ import numpy as np
 from forescale.base.records.forecast import Forecast
 from forescale.base.records.laws import Laws
 from forescale.base.records.run import RunRecord
-from forescale.report.figure import Axis, Band, Bars, Figure, Line, Points, Role, Rule, Series, number, percent
+from forescale.report.figure import Axis, Band, Figure, Line, Points, Role, Rule, Series, number, percent
 from forescale.report.hyper_figures import batch, learning_rate, responses
-from forescale.report.rows import COMPUTE, Run, best_by_size, by_budget, read
-
-UNITS = {"bpb": "bits per byte", "nats_per_token": "nats per token"}
-SIZES = {"M": "model scale M (FLOPs a token)", "N1": "parameters without embeddings N1", "N2": "parameters N2"}
+from forescale.report.rows import COMPUTE, SIZES, UNITS, Run, best_by_size, by_budget, read
+from forescale.report.scale_figures import scale_figures
 
 
 def all_figures(
@@ -34,7 +32,7 @@ def all_figures(
     runs = read(rows, scale=laws.scale, unit=laws.unit, paths=paths)
     band = band or band_of(laws, runs, forecast)
     drawn = [*responses(laws, runs), learning_rate(laws, runs), batch(laws, runs), isoflop(laws, runs)]
-    drawn += [model_scale(laws), token_scale(laws), frontier(laws, runs, band, forecast, target), scales(laws)]
+    drawn += [model_scale(laws), token_scale(laws), frontier(laws, runs, band, forecast, target), *scale_figures(laws)]
     return [figure for figure in drawn if figure is not None]
 
 
@@ -258,27 +256,3 @@ def frontier_caption(laws: Laws, forecast: Forecast | None, target: RunRecord | 
         text += f" The target was forecast at {number(forecast.loss)} and ended at {number(actual)}: an error of "
         text += f"{percent(forecast.loss / actual - 1, sign=True)}."
     return text
-
-
-# --- Figure 6: units of model scale ---
-
-
-def scales(laws: Laws) -> Figure | None:
-    """Held-out error of the same fit with the model measured as 6N1, 6N2 or M (paper A.2, Fig. 6)."""
-    if len(laws.scales) < 2:
-        return None
-    names = {"N1": "6 N1", "N2": "6 N2", "M": "M"}
-    value = tuple(laws.scales.values())
-    bars = Bars(
-        "held-out error", tuple(names.get(key, key) for key in laws.scales), value,
-        roles=tuple("main" if key == laws.scale else "muted" for key in laws.scales),
-        printed=tuple(percent(v) for v in value),
-    )  # fmt: skip
-    caption = (
-        "Median error on hidden larger runs when the model's scale is measured without embeddings (N1), with them "
-    )
-    caption += f"(N2), or as FLOPs a token (M). These laws use {names[laws.scale]}."
-    return Figure(
-        "scales", "Which measure of model scale forecasts best", caption, Axis("", names=bars.names),
-        Axis("median held-out error", form="percent"), (bars,), legend=False,
-    )  # fmt: skip

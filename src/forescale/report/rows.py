@@ -11,6 +11,8 @@ from typing import Any
 from forescale.report.figure import number, percent
 
 COMPUTE = "compute C (FLOPs)"
+UNITS = {"bpb": "bits per byte", "nats_per_token": "nats per token"}
+SIZES = {"M": "model scale M (FLOPs a token)", "N1": "parameters without embeddings N1", "N2": "parameters N2"}
 Rows = Iterable[Mapping[str, Any]]
 
 

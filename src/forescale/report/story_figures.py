@@ -14,8 +14,8 @@ from forescale.base.records.ledger import LedgerView
 from forescale.base.records.report import TrainingLog
 from forescale.base.records.run import RunRecord
 from forescale.report.figure import Axis, Bars, Figure, Line, Points, Role, Rule, Series, number, percent, thousands
-from forescale.report.laws_figures import UNITS, outcome_of
-from forescale.report.rows import value
+from forescale.report.laws_figures import outcome_of
+from forescale.report.rows import UNITS, value
 
 _MOST_POINTS = 600
 _SMOOTH = 0.02

@@ -10,7 +10,8 @@ from forescale.base.records.report import ReportData
 from forescale.report import story_figures as draw
 from forescale.report.figure import number, percent, thousands
 from forescale.report.law_sections import REGIMES
-from forescale.report.laws_figures import UNITS, outcome_of
+from forescale.report.laws_figures import outcome_of
+from forescale.report.rows import UNITS
 from forescale.report.section import Cell, Exchange, Fact, Link, Section, drawn, file_link, only, span, table
 
 STAGES = {"pretrained": "Pretrained", "pretrain": "Pretrained", "sft": "After SFT", "dpo": "After DPO"}

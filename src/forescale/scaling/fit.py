@@ -18,7 +18,7 @@ from forescale.base.records.laws import (
     LeftOut,
     NoisePoint,
     RunsSummary,
-    Scale,
+    ScaleCurve,
     SelfCheck,
     Surface,
 )
@@ -26,13 +26,13 @@ from forescale.scaling import calibration
 from forescale.scaling.admissible import MINIMUM_STEPS, Rungs, judge
 from forescale.scaling.compute_law import fit_compute, frontier
 from forescale.scaling.core import Core, fit_core, self_check
-from forescale.scaling.ensemble import FORMS, MEMBERS, PLAIN, fit_members
+from forescale.scaling.ensemble import FORMS, MEMBERS, PLAIN
 from forescale.scaling.hyper import fit_hyper
 from forescale.scaling.identify import Design, examine
 from forescale.scaling.isoflop import allocation_of_surface, allocation_through, minima
 from forescale.scaling.noise import Cells, NoiseLaw, cells_of, measure_noise, noise_law
 from forescale.scaling.pinned import fit_chinchilla
-from forescale.scaling.rolling import roll
+from forescale.scaling.scales import compare_units
 from forescale.scaling.surfaces import Form
 from forescale.scaling.table import RunTable, read_runs
 
@@ -82,6 +82,7 @@ def fit(
     ]
     parts = _surface_laws(ready, design, forms, level, N_DRAWS_THOROUGH if thorough else N_DRAWS, warnings)
     compute = parts.compute
+    scales, curves = _scales(ready, design)
     laws = Laws(
         scale=table.scale,
         unit=table.unit,
@@ -106,7 +107,8 @@ def fit(
         rungs=ready.rungs.reports,
         conditions=table.conditions,
         guesses=table.guesses,
-        scales=_scales(ready, design),
+        scales=scales,
+        scale_curves=curves,
     )
     if parts.core is not None:
         check, inflation = self_check(ready.used, ready.noise, parts.core, table.scale, level)
@@ -280,30 +282,10 @@ def _widening(rungs: Rungs, design: Design, inflation: float) -> dict[str, float
     return {"widen": widen, "widen_low": calibration.STEEPENING if rungs.steepening else 1.0}
 
 
-def _scales(ready: Prepared, design: Design) -> dict[str, float]:
-    """Median rolling-origin error in each unit of size that the table allows (the paper's Figure 6)."""
+def _scales(ready: Prepared, design: Design) -> tuple[dict[str, float], list[ScaleCurve]]:
+    """Held-out error and frontier in each unit of size that the table allows (the paper's Figure 6)."""
     table, cells = ready.table, ready.used
     if len(table.sizes) < 2 or not design.surface:
-        return {}
+        return {}, []
     first = np.array([m[0] for m in cells.members])
-    scales: dict[str, float] = {}
-    for scale, sizes in table.sizes.items():
-        size = sizes[first]
-        if not np.isfinite(size).all() or (size <= 0).any():
-            continue
-        other = Cells(
-            size,
-            cells.tokens,
-            cells.flops,
-            cells.loss,
-            cells.budget,
-            cells.trunk,
-            cells.noise,
-            cells.members,
-            cells.unit,
-        )
-        rolling = roll(other, fit_members(other, MEMBERS[:1]))
-        if len(rolling):
-            key: Scale = scale
-            scales[key] = float(np.median(np.abs(np.expm1(rolling.error))))
-    return scales
+    return compare_units({scale: sizes[first] for scale, sizes in table.sizes.items()}, cells)

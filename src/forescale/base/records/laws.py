@@ -180,6 +180,30 @@ class Largest(Record):
     tokens: float
 
 
+class ScaleRun(Record):
+    """The best run of one budget, beside what a frontier fitted to smaller runs says of it."""
+
+    flops: float
+    """In the curve's own unit: M x D, 6 N1 x D or 6 N2 x D."""
+    loss: float
+    predicted: float
+    hidden: bool
+    """True: the fit did not see it."""
+
+
+class ScaleCurve(Record):
+    """A frontier with the size in one unit, fitted without the largest budgets (the paper's Figure 6)."""
+
+    scale: Scale
+    hidden_above: float
+    """Compute in the laws' unit: runs above it were hidden."""
+    curve: list[tuple[float, float]]
+    """(compute in this unit, loss at the best split) pairs."""
+    runs: list[ScaleRun]
+    errors: list[tuple[float, float]] = Field(default_factory=list)
+    """(compute over the largest compute seen, predicted / actual - 1) of hidden best runs, over all rolling origins."""
+
+
 class Member(Record):
     """One of the models whose weighted mean is the forecast."""
 
@@ -244,6 +268,8 @@ class Laws(Record):
     """What the ladder's runs had in common (seq_len, weight_decay, schedule, unique_tokens, ...)."""
     scales: dict[str, float] = Field(default_factory=dict)
     """Median held-out error of the fit in each unit of size that the table allows (the paper's Figure 6)."""
+    scale_curves: list[ScaleCurve] = Field(default_factory=list)
+    """A frontier in each of these units, with the largest budgets hidden from it."""
     guesses: dict[str, str] = Field(default_factory=dict)
     """Column of the run table -> where it was read from."""
 
