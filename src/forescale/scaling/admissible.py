@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forescale.base.records.laws import Regime, RungReport
+from forescale.scaling.flat import Flat, judge_flat
 from forescale.scaling.noise import Cells, NoiseLaw
 from forescale.scaling.table import RunTable
 
@@ -39,6 +40,8 @@ class Rungs:
     steepening: bool
     """The curve steepens, or may: the lower side of intervals is widened."""
     warnings: list[str]
+    flat: Flat | None = None
+    """The loss does not fall with compute: what that leaves to say."""
 
 
 def judge(table: RunTable, cells: Cells, noise: NoiseLaw, minimum_steps: int = MINIMUM_STEPS) -> Rungs:
@@ -47,6 +50,9 @@ def judge(table: RunTable, cells: Cells, noise: NoiseLaw, minimum_steps: int = M
     grouped = _bin(budgets)
     reports = [_rung(table, cells, noise, group, minimum_steps) for group in grouped]
     reports = _flat(reports, noise)
+    flat = judge_flat(table, cells, noise, grouped, reports)
+    if flat is not None:
+        reports = flat.reports(reports)
     # A rung below an inadmissible one may pass by luck: the admissible ones are those above the last failure.
     failed = [i for i, r in enumerate(reports) if r.admissible is False]
     reports = [
@@ -55,8 +61,8 @@ def judge(table: RunTable, cells: Cells, noise: NoiseLaw, minimum_steps: int = M
         for i, r in enumerate(reports)
     ]  # fmt: skip
     # Bins of a grid are no frontier (their best run is over- or under-trained by chance): only budgets are compared.
-    bend = _steepening(reports, noise) if len(grouped) == len(budgets) else None
-    warnings = []
+    bend = _steepening(reports, noise) if flat is None and len(grouped) == len(budgets) else None
+    warnings = [] if flat is None else [flat.warning]
     if bend is not None:
         warnings.append(
             f"the curve steepens at {reports[bend].flops:.3g} FLOPs: what the smaller budgets say may not hold beyond"
@@ -87,7 +93,7 @@ def judge(table: RunTable, cells: Cells, noise: NoiseLaw, minimum_steps: int = M
             " later (copying) may still lower the loss abruptly; the interval is widened downwards"
         )
     smallest = [float(group[0]) for group, r in zip(grouped, reports, strict=True) if r.admissible is not False]
-    return Rungs(reports, regime, smallest[0] if smallest else None, bend is not None or doubtful, warnings)
+    return Rungs(reports, regime, smallest[0] if smallest else None, bend is not None or doubtful, warnings, flat)
 
 
 def _bin(budgets: Array) -> list[Array]:

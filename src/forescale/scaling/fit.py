@@ -17,6 +17,7 @@ from forescale.base.records.laws import (
     Laws,
     LeftOut,
     NoisePoint,
+    Predictive,
     RunsSummary,
     ScaleCurve,
     SelfCheck,
@@ -25,7 +26,7 @@ from forescale.base.records.laws import (
 from forescale.scaling import calibration
 from forescale.scaling.admissible import MINIMUM_STEPS, Rungs, judge
 from forescale.scaling.compute_law import fit_compute, frontier
-from forescale.scaling.core import Core, fit_core, self_check
+from forescale.scaling.core import Core, fit_core, largest_of, self_check
 from forescale.scaling.ensemble import FORMS, MEMBERS, PLAIN
 from forescale.scaling.hyper import fit_hyper
 from forescale.scaling.identify import Design, examine
@@ -109,6 +110,8 @@ def fit(
         guesses=table.guesses,
         scales=scales,
         scale_curves=curves,
+        predictive=parts.predictive,
+        largest=largest_of(ready.used) if parts.predictive is not None else None,
     )
     if parts.core is not None:
         check, inflation = self_check(ready.used, ready.noise, parts.core, table.scale, level)
@@ -187,13 +190,20 @@ class _Parts:
     compute: ComputeLaw | None = None
     minima: list[IsoMinimum] = None  # type: ignore[assignment]
     core: Core | None = None
+    predictive: Predictive | None = None
+    """Of a flat ladder, which needs no core."""
 
 
 def _surface_laws(
     ready: Prepared, design: Design, forms: tuple[Form, ...], level: float, n_draws: int, warnings: list[str]
 ) -> _Parts:
     cells, factor = ready.used, ready.table.flops_factor
+    flat = ready.rungs.flat
     parts = _Parts(minima=minima(cells, factor, level))
+    if flat is not None:  # its minima and exponents are noise
+        widen = calibration.PRE_SCALING if ready.rungs.regime == "pre-scaling" else 1.0
+        parts.surface, parts.predictive = flat.surface(level), flat.predictive(cells, widen)
+        return parts
     warnings += _edge_warnings(parts.minima, cells)
     if not design.forecast:
         return parts
@@ -285,7 +295,7 @@ def _widening(rungs: Rungs, design: Design, inflation: float) -> dict[str, float
 def _scales(ready: Prepared, design: Design) -> tuple[dict[str, float], list[ScaleCurve]]:
     """Held-out error and frontier in each unit of size that the table allows (the paper's Figure 6)."""
     table, cells = ready.table, ready.used
-    if len(table.sizes) < 2 or not design.surface:
+    if len(table.sizes) < 2 or not design.surface or ready.rungs.flat is not None:
         return {}, []
     first = np.array([m[0] for m in cells.members])
     return compare_units({scale: sizes[first] for scale, sizes in table.sizes.items()}, cells)

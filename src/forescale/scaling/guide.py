@@ -54,7 +54,7 @@ class Guide:
             warnings.append(f"these laws have no {what}: taken from `deepseek` ({spare.source})")
 
         allocation, scale = laws.allocation, laws.scale
-        if allocation is None and laws.surface is not None:
+        if allocation is None and laws.surface is not None and min(laws.surface.alpha, laws.surface.beta) > 0:
             allocation = published.split_of(laws.surface, laws.flops_factor)
         if allocation is None:
             note("allocation of compute")
@@ -116,7 +116,7 @@ class Guide:
 
     def slopes(self) -> tuple[float, float]:
         """alpha and beta of the loss around the optimum: the surface's, else from the exponents and the frontier's."""
-        if self.laws.surface is not None:
+        if self.laws.surface is not None and min(self.laws.surface.alpha, self.laws.surface.beta) > 0:
             return self.laws.surface.alpha, self.laws.surface.beta
         a, b = self.allocation.model_exponent, self.allocation.data_exponent
         frontier = self.laws.compute.alpha if self.laws.compute is not None else FRONTIER_SLOPE

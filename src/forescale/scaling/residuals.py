@@ -7,6 +7,7 @@ import numpy as np
 from forescale.base.records.laws import Laws, RunRow
 from forescale.scaling.ensemble import fit_batch
 from forescale.scaling.fit import forms_named, prepare
+from forescale.scaling.flat import FLAT
 from forescale.scaling.forecast import optimum
 from forescale.scaling.predictive import centre_of
 from forescale.scaling.table import RunTable
@@ -58,7 +59,7 @@ def _influence(table: RunTable, laws: Laws, band: float) -> dict[int, float]:
     if laws.predictive is None or laws.largest is None:
         return {}
     cells = prepare(table, band).used
-    if len(cells) < 4:
+    if len(cells) < 4 or laws.predictive.members[0].surface.form == FLAT:  # a floor leans on no single row
         return {}
     size, tokens = optimum(laws, AHEAD * laws.largest.flops)
     name = laws.predictive.members[0].surface.form

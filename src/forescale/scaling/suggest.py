@@ -17,6 +17,7 @@ import numpy.typing as npt
 from forescale.base.errors import InputError
 from forescale.base.records.laws import Laws
 from forescale.base.records.suggestion import SuggestedRun, Suggestion
+from forescale.scaling.flat import FLAT
 from forescale.scaling.forecast import forecast, optimum
 from forescale.scaling.predictive import spread, surface_log_loss
 from forescale.scaling.sources import read_rows
@@ -100,6 +101,12 @@ def suggest(
         raise InputError(
             "these laws have no loss surface with draws: there is nothing to narrow",
             remedy="fit runs of at least three sizes and three budgets first",
+        )
+    if laws.predictive.members[0].surface.form == FLAT:
+        raise InputError(
+            "these laws are flat: no further run like the ladder's narrows their forecast",
+            why="; ".join(w for w in laws.warnings if w.startswith("flat: ")),
+            remedy="run a budget ten times as large, with two seeds, and fit again",
         )
     rows = _grid(laws, target) if candidates is None else _rows(laws, candidates, exclude or set())
     size, data = optimum(laws, target) if tokens is None else (target / (laws.flops_factor * tokens), tokens)
