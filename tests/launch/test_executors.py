@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import jobs
@@ -15,7 +17,9 @@ import pytest
 from forescale.base.errors import ConfigError, InputError, MissingExtraError, SystemFailure
 from forescale.base.executor import results
 from forescale.launch import open_executor
+from forescale.launch.call import Call
 from forescale.launch.local import LocalExecutor
+from forescale.launch.spread import LostError, Spreading
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +129,43 @@ def test_a_missing_ray_is_named():
             open_executor("ray")
     else:
         pytest.skip("ray is installed here")
+
+
+class Scheduler(Spreading[int]):
+    """Calls done here, one handle each; the handles named are lost."""
+
+    def __init__(self, lose: set[int]) -> None:
+        super().__init__(workers=2, threads=1)
+        self.lose, self.calls, self.cancelled = lose, [], []
+
+    def submit(self, call: Call) -> int:
+        self.calls.append(call)
+        return len(self.calls) - 1
+
+    def wait(self, handles: Sequence[int]) -> Sequence[int]:
+        assert len(handles) <= self.workers
+        return handles[:1]
+
+    def answer(self, handle: int) -> tuple[bool, object]:
+        function, part = pickle.loads(self.calls[handle].payload)
+        return (False, LostError("lost")) if handle in self.lose else (True, function(part))
+
+    def cancel(self, handle: int) -> None:
+        self.cancelled.append(handle)
+
+
+def test_a_scheduler_tries_lost_calls_again_and_cancels_what_nobody_waits_for():
+    patient = Scheduler(lose={0})
+    assert results(patient.map(jobs.square, range(5))) == [0, 1, 4, 9, 16]
+    assert len(patient.calls) == 6
+    (lost,) = Scheduler(lose={0, 1}).map(jobs.square, [3], retries=1)
+    assert isinstance(lost.error, LostError)
+    assert pickle.loads(pickle.dumps(lost.error)).what == "lost"
+    left = Scheduler(lose=set())
+    outcomes = left.map(jobs.square, range(5))
+    next(outcomes)
+    outcomes.close()
+    assert left.cancelled == [1]
 
 
 def test_slurm_jobs_run_on_submitits_own_executor(tmp_path):

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from forescale.base.errors import MissingExtraError, SystemFailure
-from forescale.base.executor import Outcome, P, R
 from forescale.launch.call import Call, run
-from forescale.launch.spread import spread
+from forescale.launch.spread import AGAIN, LostError, Spreading
 
 
-class LostTaskError(SystemFailure):
-    """A task ended without an answer."""
-
-    lost = True
-
-
-class RayExecutor:
+class RayExecutor(Spreading[Any]):
     """One task a part, `threads` processors each."""
 
     def __init__(self, address: str | None = None, *, workers: int | None = None, threads: int = 1) -> None:
@@ -26,7 +19,7 @@ class RayExecutor:
             import ray
         except ImportError:
             raise MissingExtraError.of("ray", "--executor ray") from None
-        self._ray, self.threads = ray, threads
+        self._ray = ray
         if not ray.is_initialized():
             try:
                 ray.init(address=address, log_to_driver=False, include_dashboard=False if address is None else None)
@@ -37,18 +30,7 @@ class RayExecutor:
                 ) from error
         # A task's process serves one call: the next one may want other settings before its imports.
         self._task = ray.remote(num_cpus=threads, max_retries=0, max_calls=1)(run)
-        self._workers = workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
-
-    @property
-    def workers(self) -> int:
-        """How many tasks run at once."""
-        return self._workers
-
-    def map(
-        self, function: Callable[[P], R], parts: Sequence[P], *, label: str = "", retries: int = 1
-    ) -> Iterator[Outcome[P, R]]:
-        """Run `function` on every part, a task each."""
-        yield from spread(self, function, parts, workers=self._workers, threads=self.threads, retries=retries)
+        super().__init__(workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads), threads)
 
     def submit(self, call: Call) -> Any:
         """Start a task."""
@@ -64,11 +46,8 @@ class RayExecutor:
         try:
             return self._ray.get(handle)
         except self._ray.exceptions.RayError as error:
-            return False, LostTaskError(
-                f"a Ray task was lost: {str(error).strip().splitlines()[-1]}",
-                why="its process or its node ended",
-                remedy="run the same command again: finished parts are not repeated",
-            )
+            last = str(error).strip().splitlines()[-1]
+            return False, LostError(f"a Ray task was lost: {last}", why="its process or its node ended", remedy=AGAIN)
 
     def cancel(self, handle: Any) -> None:
         """Stop a task."""

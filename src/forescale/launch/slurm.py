@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from forescale.base.errors import MissingExtraError, SystemFailure
-from forescale.base.executor import Outcome, P, R
 from forescale.launch.call import Call, run
-from forescale.launch.spread import spread
+from forescale.launch.spread import AGAIN, LostError, Spreading
 
 DEFAULT_WORKERS = 64  # our choice: jobs in the queue at once
 
 
-class LostJobError(SystemFailure):
-    """A job ended without an answer."""
-
-    lost = True
-
-
-class SlurmExecutor:
+class SlurmExecutor(Spreading[Any]):
     """One job a part. `cluster` None: Slurm where `sbatch` exists; "local": processes of this machine."""
 
     def __init__(
@@ -49,19 +42,8 @@ class SlurmExecutor:
         self._executor.update_parameters(
             timeout_min=minutes, cpus_per_task=threads, name="forescale", **(parameters or {})
         )
-        self._workers, self.threads = workers or DEFAULT_WORKERS, threads
+        super().__init__(workers or DEFAULT_WORKERS, threads)
         self._poll = poll_seconds if poll_seconds is not None else (0.2 if cluster == "local" else 5.0)
-
-    @property
-    def workers(self) -> int:
-        """How many jobs are in the queue at once."""
-        return self._workers
-
-    def map(
-        self, function: Callable[[P], R], parts: Sequence[P], *, label: str = "", retries: int = 1
-    ) -> Iterator[Outcome[P, R]]:
-        """Run `function` on every part, a job each."""
-        yield from spread(self, function, parts, workers=self._workers, threads=self.threads, retries=retries)
 
     def submit(self, call: Call) -> Any:
         """Queue a call."""
@@ -78,10 +60,11 @@ class SlurmExecutor:
         try:
             return handle.result()
         except Exception as error:  # submitit's own kinds: failed, timed out, cancelled, no pickle written
-            return False, LostJobError(
-                f"job {handle.job_id} was lost: {str(error).strip().splitlines()[0]}",
+            first = str(error).strip().splitlines()[0]
+            return False, LostError(
+                f"job {handle.job_id} was lost: {first}",
                 why="it was killed, timed out, or its node failed",
-                remedy="run the same command again: finished parts are not repeated",
+                remedy=AGAIN,
                 file=handle.paths.stderr,
             )
 
