@@ -152,9 +152,10 @@ def _device(data: Data) -> str:
 def compare(data: Data, out: Console) -> None:
     """Corpora side by side."""
     table(
-        out, "Corpora", ("corpus", "runs", "model exponent", "interval", "regime"),
+        out, "Corpora", ("corpus", "runs", "model exponent", "interval", "data exponent", "regime"),
         [(name, num(laws["runs"]["used"]), num(data["exponents"][name]["model_exponent"]),
-          span(data["exponents"][name]["interval"]), laws["regime"]) for name, laws in data["corpora"].items()],
+          span(data["exponents"][name]["interval"]), num((laws["allocation"] or {}).get("data_exponent")),
+          laws["regime"]) for name, laws in data["corpora"].items()],
     )  # fmt: skip
     table(
         out, "Better", ("FLOPs", "best first", "probability"),
@@ -162,6 +163,19 @@ def compare(data: Data, out: Console) -> None:
     )  # fmt: skip
     for crossing in data["crossings"]:
         out.print(f"{' and '.join(crossing['pair'])} change places at {num(crossing['flops'])} FLOPs")
+    table(
+        out, "Like runs side by side (loss of the first over the second)",
+        ("FLOPs", "pair", "pairs of runs", "difference", "90% interval", "first better"),
+        [(num(p["flops"]), ", ".join(p["pair"]), num(p["runs"]), percent(p["difference"], sign=True),
+          f"{percent(p['interval'][0], sign=True)} to {percent(p['interval'][1], sign=True)}" if p["interval"] else "",
+          num(p["first_better"])) for p in data["paired"]],
+    )  # fmt: skip
+    if data["outside"]:
+        used = ", ".join(f"{s['name']} {num(s['used_documents'])} documents" for s in data["outside"]["sets"])
+        touch = ", ".join(f"{name} {percent(rate, 1)}" for name, rate in data["outside"]["contact"].items())
+        out.print(f"scored on {num(data['outside']['scored_tokens'])} tokens of: {used}; word n-grams shared: {touch}")
+    if data["report"]:
+        out.print(f"report: {data['report']}")
 
 
 def ledger(data: Data, out: Console) -> None:

@@ -226,7 +226,13 @@ def compare(
     ],
     validation: Annotated[
         list[Path] | None,
-        typer.Option("--validation", metavar="DIR", help="Common outside sets to score on; repeatable."),
+        typer.Option("--validation", metavar="DIR", help="Text from outside all corpora to score on; repeatable."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Its folder: comparisons/NAME. Default: A-B-...")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option("--tokenizer", metavar="DIR", help="Use this one instead of training one on all.")
     ] = None,
     scale: ScaleOption = None,
     column: Columns = None,
@@ -236,10 +242,19 @@ def compare(
     executor: ExecutorOption = ExecutorKind.local,
     ray_address: RayAddress = None,
 ) -> Any:
-    """Which corpus is better at which scale, and how surely."""
-    from forescale.project import laws_verbs
+    """Which corpus is better at which scale, and how surely; on text it runs the same small ladder for each."""
+    from forescale.project.compare_verb import compare_verb
+    from forescale.project.display import Display
 
-    return laws_verbs.compare_verb(corpora, validation=validation or [], **reading(scale, column, where, group, metric))
+    display = Display()
+    try:
+        return compare_verb(
+            corpora, validation=validation or [], name=name, tokenizer=tokenizer,
+            **reading(scale, column, where, group, metric),
+            project=lambda: common.project(executor, ray_address), progress=display.ladder(),
+        )  # fmt: skip
+    finally:
+        display.stop()
 
 
 def ledger(common: Common) -> Any:

@@ -93,8 +93,8 @@ class Display:
             f"of single tokens {summary.unigram_bpb:.3f}"
         )
 
-    def ladder(self, speeds: Speeds) -> Callable[[Design, Sequence[RunRecord]], None]:
-        """A live table of the ladder: done, running, time left."""
+    def ladder(self, speeds: Speeds | None = None) -> Callable[[Design, Sequence[RunRecord]], None]:
+        """A live table of the ladder: done, running, time left (from what has ended, where no speeds are known)."""
         view = LadderView(speeds)
 
         def update(plan: Design, records: Sequence[RunRecord]) -> None:
@@ -187,7 +187,7 @@ def forecast_words(loss: float, interval: tuple[float, float] | None, level: flo
 class LadderView:
     """A renderable that reads the running trunks' logs whenever it is drawn."""
 
-    def __init__(self, speeds: Speeds) -> None:
+    def __init__(self, speeds: Speeds | None) -> None:
         self._speeds = speeds
         self._design: Design | None = None
         self._records: list[RunRecord] = []
@@ -195,6 +195,8 @@ class LadderView:
 
     def update(self, plan: Design, records: Sequence[RunRecord]) -> None:
         """New facts."""
+        if self._design is None:  # what came before the ladder is not its time
+            self._start = time.monotonic()
         self._design, self._records = plan, list(records)
 
     def line(self) -> str:
@@ -211,15 +213,24 @@ class LadderView:
                 last = None if spec.name in ended else last_line(Path(spec.out_dir) / "log.jsonl")
                 if last is not None:
                     table.add_row(*self._row(spec, last))
-        best: dict[float, float] = {}
-        for record in self._records:
-            if record.budget and record.validation:
-                loss = record.validation.bits_per_byte
-                best[record.budget] = min(loss, best.get(record.budget, loss))
-        rungs = "  ".join(f"{c:.2g}: {best[c]:.3f}" for c in sorted(best))
-        return Group(
-            table, f"best bits per byte by FLOPs  {rungs}", self.line() + f", about {clock(self._left())} left"
-        )
+        left = self._left()
+        words = "" if left is None else f", about {clock(left)} left"
+        return Group(table, *self._best(), self.line() + words)
+
+    def _best(self) -> list[str]:
+        """The best loss at each budget; a line a corpus."""
+        groups = sorted({s.group for s in self._design.specs}) if self._design else []
+        lines = []
+        for group in groups:
+            best: dict[float, float] = {}
+            for record in self._records:
+                if record.budget and record.validation and record.group == group:
+                    loss = record.validation.bits_per_byte
+                    best[record.budget] = min(loss, best.get(record.budget, loss))
+            rungs = "  ".join(f"{c:.2g}: {best[c]:.3f}" for c in sorted(best))
+            of = f", {group}" if len(groups) > 1 else ""
+            lines.append(f"best bits per byte by FLOPs{of}  {rungs}")
+        return lines
 
     def _row(self, spec: RunSpec, last: dict[str, float]) -> tuple[str, ...]:
         return (
@@ -229,17 +240,20 @@ class LadderView:
             f"{last.get('tokens_per_second') or 0:,.0f}",
         )
 
-    def _left(self) -> float:
+    def _left(self) -> float | None:
         from forescale.base.runtime import cores
         from forescale.scaling.ladder import trunk_tokens
 
         if self._design is None:
-            return 0.0
+            return None
         ended = {r.trunk for r in self._records}
-        seconds = sum(
-            trunk_tokens(s) * self._speeds.seconds_per_token(s.shape) for s in self._design.specs if s.name not in ended
-        )
-        return seconds / cores()
+        todo = [s for s in self._design.specs if s.name not in ended]
+        if self._speeds is not None:
+            return sum(trunk_tokens(s) * self._speeds.seconds_per_token(s.shape) for s in todo) / cores()
+        price = {s.name: trunk_tokens(s) * s.shape.flops_per_token for s in self._design.specs}
+        took = sum(r.seconds for r in self._records)
+        done = sum(price.get(name, 0.0) for name in ended)
+        return took / done * sum(price[s.name] for s in todo) / cores() if done and took else None
 
 
 def last_line(path: Path) -> dict[str, float] | None:

@@ -14,7 +14,6 @@ from forescale.base.files import sha256_file, write_atomic
 from forescale.project.workspace import Workspace
 
 if TYPE_CHECKING:
-    from forescale.base.records.compare import Comparison
     from forescale.base.records.forecast import Forecast
     from forescale.base.records.laws import Laws
     from forescale.base.records.ledger import LedgerView
@@ -183,37 +182,6 @@ def forecast_verb(
     from forescale.scaling.forecast import forecast
 
     return forecast(record, flops=flops, model_scale=model_scale, tokens=tokens, level=level, conditions=conditions)
-
-
-def compare_verb(
-    corpora: Sequence[Path],
-    *,
-    validation: Sequence[Path] = (),
-    scale: str | None = None,
-    columns: Sequence[str] = (),
-    where: Sequence[str] = (),
-    group: str | None = None,
-    metric: str | None = None,
-) -> Comparison:
-    """Compare corpora by the runs made on them: tables of runs, ladders, or one table with several groups."""
-    for path in corpora:
-        if not path.exists():
-            raise InputError(f"{path} does not exist", remedy="name tables of runs or ladders' folders", file=path)
-    if validation:
-        raise ConfigError(
-            "--validation goes with corpora that ladders are run on; these are finished runs",
-            why="finished runs were scored already: compare reads their losses and checks that the sets agree",
-            remedy="run one ladder a corpus, each scored on the same validation set, then compare their folders",
-            key="validation",
-        )
-    from forescale.scaling.compare import compare
-
-    reading: dict[str, Any] = {"scale": scale, "columns": columns, "where": where, "group": group, "metric": metric}
-    if len(corpora) == 1:  # one table, whose groups are the corpora
-        return compare(corpora[0], **reading)
-    names = [path.stem if path.is_file() else path.name for path in corpora]
-    unique = len(set(names)) == len(names)
-    return compare({name if unique else str(path): path for name, path in zip(names, corpora, strict=True)}, **reading)
 
 
 def ledger_verb(*, workspace: Path | None = None) -> LedgerView:

@@ -99,11 +99,15 @@ class PlainVerbs:
 
         return suggest_verb(runs, target=target, workspace=self.workspace.root, **options)
 
-    def compare(self, corpora: Sequence[Path], **options: Any) -> Comparison:
-        """Which corpus is better at which scale."""
-        from forescale.project.laws_verbs import compare_verb
+    def compare(
+        self, corpora: Sequence[Path | str], *, validation: Sequence[Path | str] = (), **options: Any
+    ) -> Comparison:
+        """Which corpus is better at which scale: of finished runs, or of text that gets the same ladder first."""
+        from forescale.project.compare_verb import compare_verb
+        from forescale.project.project import Project
 
-        return compare_verb(corpora, **options)
+        assert isinstance(self, Project)
+        return compare_verb(corpora, validation=validation, project=lambda: self, **options)
 
     def ledger(self) -> LedgerView:
         """Every forecast against its outcome."""

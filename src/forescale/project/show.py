@@ -10,8 +10,8 @@ from forescale.base.artifact import verify as damage
 from forescale.base.errors import ArtifactError
 from forescale.project.workspace import RECIPE_FILE
 
-DEPTH = 3
-"""How deep below a workspace artifacts lie: ladders/NAME, runs/NAME, KIND.old/RECIPE."""
+DEPTH = 4
+"""How deep below a workspace artifacts lie: ladders/NAME, runs/NAME, KIND.old/RECIPE, comparisons/NAME/ladders/NAME."""
 
 
 def show(path: Path, *, verify: bool = False, lineage: bool = False) -> dict[str, Any]:

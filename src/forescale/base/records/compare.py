@@ -35,6 +35,50 @@ class Crossing(Record):
     """Share of draws in which the two cross inside the range looked at."""
 
 
+class Paired(Record):
+    """Runs that differ in nothing but the corpus, at one budget: what was measured, before any law."""
+
+    flops: float
+    """The budget."""
+    pair: tuple[str, str]
+    runs: int
+    """Pairs of runs of equal shape, tokens, learning rate, batch and seed."""
+    difference: float
+    """Mean of loss(first) / loss(second) - 1: below zero the first is better."""
+    interval: tuple[float, float] | None
+    """90%, from the spread between the pairs; None with fewer than two."""
+    first_better: int
+    """Pairs in which the first has the lower loss."""
+
+
+class OutsideSet(Record):
+    """One folder of text that every run was scored on."""
+
+    name: str
+    documents: int
+    """As read."""
+    bytes: int
+    removed: dict[str, int] = Field(default_factory=dict)
+    """Reason (a quality rule, `duplicate`, `near NAME's training text`) -> documents."""
+    contaminated: dict[str, int] = Field(default_factory=dict)
+    """Corpus -> documents that resemble a training document of it; all of them are left out."""
+    used_documents: int = 0
+    used_bytes: int = 0
+    """Equal for all sets."""
+
+
+class Outside(Record):
+    """The common outside set: what it is made of, and how far training text still touches it."""
+
+    sets: list[OutsideSet]
+    tokens: int = 0
+    scored_tokens: int = 0
+    """Tokens each run is scored on, spread evenly over the set."""
+    contact_ngram: int = 13
+    contact: dict[str, float] = Field(default_factory=dict)
+    """Corpus -> share of the set's distinct word n-grams that occur in its training text."""
+
+
 class Comparison(Record):
     """Several corpora side by side, on common validation sets."""
 
@@ -42,4 +86,11 @@ class Comparison(Record):
     better: list[Better]
     exponents: dict[str, CorpusExponent]
     crossings: list[Crossing]
+    paired: list[Paired] = Field(default_factory=list)
+    outside: Outside | None = None
+    """For corpora that ladders were run on."""
+    tables: dict[str, str] = Field(default_factory=dict)
+    """Corpus -> its run table, for corpora that ladders were run on."""
+    report: str | None = None
+    """The report's path, where one was written."""
     warnings: list[str] = Field(default_factory=list)

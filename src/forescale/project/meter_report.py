@@ -1,0 +1,139 @@
+"""A comparison as a page of tables (report.md) and as the object that `--json` prints (comparison.json)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from forescale.base.files import write_atomic
+from forescale.base.records.compare import Comparison, Outside
+from forescale.base.records.corpus import CorpusSummary
+from forescale.base.records.tokens import TokensSummary
+
+PAPER = (
+    ("Kaplan et al. (OpenWebText2)", 0.73, 0.27),
+    ("Chinchilla (MassiveText)", 0.49, 0.51),
+    ("DeepSeek, early data", 0.450, 0.550),
+    ("DeepSeek, current data", 0.524, 0.476),
+    ("DeepSeek, OpenWebText2", 0.578, 0.422),
+)
+"""Table 4 of the paper: exponents of model and data in compute."""
+
+
+def write_report(
+    made: Comparison, corpora: Mapping[str, CorpusSummary], tokens: Mapping[str, TokensSummary], root: Path
+) -> None:
+    """Write both files under `root`."""
+    write_atomic(root / "comparison.json", json.dumps(made.to_json(), indent=1).encode() + b"\n")
+    write_atomic(root / "report.md", report(made, corpora, tokens).encode())
+
+
+def report(made: Comparison, corpora: Mapping[str, CorpusSummary], tokens: Mapping[str, TokensSummary]) -> str:
+    """The page."""
+    names = ", ".join(made.corpora)
+    parts = [
+        f"# Which corpus is better: {names}",
+        "The same ladder (budgets, shapes, learning rates, batches, seeds) on each corpus, one tokenizer, scored on "
+        "one outside set.",
+        *_corpora(made, corpora, tokens),
+        *_exponents(made),
+        *_better(made),
+        *_paired(made),
+        *(_outside(made.outside) if made.outside else []),
+    ]
+    said = [*made.warnings, *(f"{name}'s fit: {text}" for name, laws in made.corpora.items() for text in laws.warnings)]
+    if said:
+        parts += ["## Warnings", "\n".join(f"- {text}" for text in said)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _corpora(made: Comparison, corpora: Mapping[str, CorpusSummary], tokens: Mapping[str, TokensSummary]) -> list[str]:
+    rows = []
+    for name, summary in corpora.items():
+        laws = made.corpora[name]
+        rows.append(
+            (name, f"{summary.train.documents:,}", f"{summary.train.bytes / 1e6:.1f}", f"{tokens[name].train.tokens:,}",
+             f"{sum(summary.removed.values()):,}", f"{tokens[name].bigram_bpb:.3f}", str(laws.runs.used), laws.regime)
+        )  # fmt: skip
+    head = ("corpus", "documents", "MB", "tokens", "removed", "bigrams, bits/byte", "runs used", "regime")
+    return ["## Corpora", _table(head, rows)]
+
+
+def _exponents(made: Comparison) -> list[str]:
+    rows = []
+    for name, laws in made.corpora.items():
+        allocation = laws.allocation
+        if allocation is None:
+            rows.append((name, "-", "-", "-", "-"))
+            continue
+        spans = (_span(allocation.intervals.get(key)) for key in ("model_exponent", "data_exponent"))
+        a, b = spans
+        rows.append((name, f"{allocation.model_exponent:.3f}", a, f"{allocation.data_exponent:.3f}", b))
+    rows += [(f"*{name}*", f"{a:.3f}", "-", f"{b:.3f}", "-") for name, a, b in PAPER]
+    level = next(iter(made.corpora.values())).level
+    head = ("data", "a (model)", f"{level:.0%} interval", "b (data)", f"{level:.0%} interval")
+    return [
+        "## Exponents",
+        "Best model size grows as C^a, best data as C^b. *In italics* the paper's Table 4: there better data came with "
+        "a larger a.",
+        _table(head, rows),
+    ]
+
+
+def _better(made: Comparison) -> list[str]:
+    unit = {"bpb": "bits/byte"}.get(next(iter(made.corpora.values())).unit, "nats/token")
+    rows = [
+        (f"{b.flops:.3g}", ", ".join(b.order), f"{b.probability:.0%}",
+         ", ".join(f"{name} {loss:.4f}" for name, loss in b.losses.items())) for b in made.better
+    ]  # fmt: skip
+    lines = [
+        f"{c.pair[0]} is better below {c.flops:.3g} FLOPs, {c.pair[1]} above"
+        + ("" if c.probability is None else f" ({c.probability:.0%} of the draws cross)")
+        for c in made.crossings
+    ]
+    head = ("FLOPs", "best first", "probability of the first", f"expected loss, {unit}")
+    return [
+        "## Better at which compute",
+        _table(head, rows),
+        " · ".join(lines) or "No crossing in the range looked at.",
+    ]
+
+
+def _paired(made: Comparison) -> list[str]:
+    if not made.paired:
+        return []
+    rows = [
+        (f"{p.flops:.3g}", f"{p.pair[0]} against {p.pair[1]}", str(p.runs), f"{100 * p.difference:+.2f}%",
+         "-" if p.interval is None else f"{100 * p.interval[0]:+.2f}% to {100 * p.interval[1]:+.2f}%",
+         f"{p.first_better} of {p.runs}") for p in made.paired
+    ]  # fmt: skip
+    head = ("FLOPs", "pair", "pairs of runs", "difference of loss", "90% interval", "first better")
+    words = (
+        "Runs of equal shape, tokens, rate, batch and seed: measured, no law between. Below zero the first is better."
+    )
+    return ["## Like runs side by side", words, _table(head, rows)]
+
+
+def _outside(outside: Outside) -> list[str]:
+    rows = []
+    for made in outside.sets:
+        near = ", ".join(f"{name} {n}" for name, n in made.contaminated.items())
+        gone = ", ".join(f"{why} {n}" for why, n in made.removed.items()) or "none"
+        rows.append((made.name, f"{made.documents:,}", near, gone, f"{made.used_documents:,}", f"{made.used_bytes:,}"))
+    head = ("set", "documents", "resemble training text of", "left out", "used", "bytes used")
+    contact = ", ".join(f"{name} {rate:.1%}" for name, rate in outside.contact.items())
+    words = (
+        f"{outside.tokens:,} tokens, of which every run is scored on the same {outside.scored_tokens:,}. Share of its "
+        f"{outside.contact_ngram}-word n-grams that occur in training text: {contact}."
+    )
+    return ["## The outside set", _table(head, rows), words]
+
+
+def _span(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
