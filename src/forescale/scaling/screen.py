@@ -1,0 +1,95 @@
+"""Rows that are usable: finished runs with size, tokens and loss, without duplicates; the others with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from forescale.base.records.laws import LeftOut, Scale
+from forescale.scaling.choices import OUTCOME
+from forescale.scaling.columns import normal, number, text_of
+from forescale.scaling.sizes import WARN_ABOVE, Point, resolve
+from forescale.scaling.sources import Row
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass
+class Draft:
+    """Columns in the making."""
+
+    index: list[int] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def screen(
+    rows: list[Row], index: list[int], lines: list[int | None], found: dict[str, str], loss_name: str,
+    size: list[float | None], scale: Scale, draft: Draft,
+) -> None:  # fmt: skip
+    """Set aside what is not a finished run with a size, tokens and a loss; keep the reason."""
+    mismatches = 0
+    for i in index:
+        row = rows[i]
+        status = text_of(row.get(found["status"])).lower() if "status" in found else ""
+        value = number(row.get(found[loss_name]))
+
+        def cell(name: str, row: Row = row) -> float | None:
+            return number(row.get(found[name])) if name in found else None
+
+        point = resolve(scale, size[i], cell("tokens"), cell("flops"), cell("budget"))
+        reason = ""
+        if status and status not in ("finished", "complete", "completed", "done", "success", "ok"):
+            reason = f"the run is {status}, not finished"
+        elif value is None:
+            reason = "no loss"
+        elif not np.isfinite(value):
+            reason = f"the loss is {value}"
+        elif value <= 0:
+            reason = f"the loss is {value:g}, not positive"
+        elif point.reason:
+            reason = point.reason
+        if reason:
+            draft.left_out.append(LeftOut(row=i + 1, line=lines[i], reason=reason))
+            continue
+        mismatches += point.mismatch > WARN_ABOVE
+        draft.index.append(i)
+        draft.points.append(point)
+        draft.losses.append(float(value or 0.0))
+    if mismatches:
+        draft.warnings.append(f"size x tokens is more than 1% off the table's own FLOPs in {mismatches} rows")
+
+
+def settings_of(
+    rows: list[Row], names: list[str], found: dict[str, str], draft: Draft, lines: list[int | None]
+) -> Ints:
+    """Number each setting; equal rows with equal loss are duplicates and go, with another loss they are replicates."""
+    free = {found[n] for n in ("seed", "run", "seconds", "status", "loss", "bpb", "trunk") if n in found}
+    keys = [n for n in names if n not in free and not OUTCOME.search(normal(n))]
+    seen: dict[tuple[str, ...], tuple[int, dict[float, tuple[int, str]]]] = {}
+    numbers: list[int] = []
+    kept: list[int] = []
+    same_seed = 0
+    for position, i in enumerate(draft.index):
+        key = tuple(text_of(rows[i].get(n)) for n in keys)
+        seed = text_of(rows[i].get(found["seed"])) if "seed" in found else ""
+        number_, losses = seen.setdefault(key, (len(seen), {}))
+        value = draft.losses[position]
+        if value in losses:
+            first = losses[value][0]
+            draft.left_out.append(LeftOut(row=i + 1, line=lines[i], reason=f"duplicate of row {first + 1}"))
+            continue
+        same_seed += bool(seed) and any(other == seed for _, other in losses.values())
+        losses[value] = (i, seed)
+        numbers.append(number_)
+        kept.append(position)
+    if same_seed:
+        draft.warnings.append(f"{same_seed} rows repeat a setting and its seed with another loss: taken as replicates")
+    draft.index = [draft.index[p] for p in kept]
+    draft.points = [draft.points[p] for p in kept]
+    draft.losses = [draft.losses[p] for p in kept]
+    return np.array(numbers, dtype=np.int64)
