@@ -181,3 +181,22 @@ def test_budgets_within_ten_percent_are_one():
     rows = [{"flops_per_token": 1e8 * (1 + 0.3 * k), "flops": 1e17 * (1 + 0.02 * k), "loss": 3.0 + 0.01 * k}
             for k in range(4)] + [{"flops_per_token": 1e8, "flops": 1e18, "loss": 2.7}]  # fmt: skip
     assert len(set(read_runs(rows).budget.tolist())) == 2
+
+
+def test_units_that_are_counted_from_one_shape_are_no_choice_to_warn_of():
+    """A ladder of ours writes M, parameters and shape: they agree. Where one does not, or no shape is there, it is said."""
+    shapes = [
+        ModelShape(n_layer=n, d_model=64 * n, n_head=n, n_kv_head=n, d_ffn=192 * n, vocab_size=512, seq_len=128)
+        for n in (2, 3, 4)
+    ]
+    ours = [{"flops_per_token": s.flops_per_token, "params": round(s.params), "n_layer": s.n_layer, "d_model": s.d_model,
+             "n_head": s.n_head, "n_kv_head": s.n_kv_head, "d_ffn": s.d_ffn, "vocab_size": 512, "seq_len": 128,
+             "tokens": 1e6 * s.n_layer, "loss": 3.0 - 0.1 * s.n_layer} for s in shapes]  # fmt: skip
+    said = "sizes in several units"
+    assert not any(said in w for w in read_runs(ours).warnings)
+    assert set(read_runs(ours).sizes) == {"M", "N1", "N2"}
+    other = [{**row, "params": 1.05 * row["params"]} for row in ours]
+    assert any(said in w for w in read_runs(other).warnings)
+    bare = [{key: row[key] for key in ("flops_per_token", "params", "tokens", "loss")} for row in ours]
+    assert any(said in w for w in read_runs(bare).warnings)
+    assert not any(said in w for w in read_runs(bare, scale="N2").warnings)

@@ -11,8 +11,15 @@ from forescale.base.shape import ModelShape
 from forescale.scaling.columns import number
 from forescale.scaling.sources import Row
 
+Units = dict[Scale, list[float | None]]
+"""Size of each row, by unit."""
+
 WARN_ABOVE, LEAVE_OUT_ABOVE = 0.01, 0.10
 """Relative disagreement of size x tokens with the table's compute (contract, section 2)."""
+_COLUMNS: dict[Scale, tuple[str, ...]] = {
+    "M": ("flops_per_token",), "N1": ("params_non_embedding",), "N2": ("active_params", "params"),
+}  # fmt: skip
+"""Columns that give each unit, the first that is there."""
 
 
 @dataclass
@@ -20,42 +27,60 @@ class Sizes:
     """The size of each row in each unit that the table allows, and what was chosen."""
 
     scale: Scale
-    values: dict[Scale, list[float | None]]
+    values: Units
     warnings: list[str] = field(default_factory=list)
 
 
 def choose_sizes(rows: list[Row], found: dict[str, str], scale: Scale | None) -> Sizes:
     """Sizes in every unit the columns allow; the unit is `scale`, else M, else N1, else N2."""
-    values: dict[Scale, list[float | None]] = {}
+    values: Units = {}
     warnings: list[str] = []
     cells = {name: [number(row.get(column)) for row in rows] for name, column in found.items()}
     shapes = _shapes(cells, len(rows))
-    if "flops_per_token" in cells:
-        values["M"] = cells["flops_per_token"]
-    elif shapes is not None and "seq_len" in cells:
-        values["M"] = [s.flops_per_token if s else None for s in shapes]
-    if "params_non_embedding" in cells:
-        values["N1"] = cells["params_non_embedding"]
-    elif shapes is not None:
-        values["N1"] = [s.params_non_embedding if s else None for s in shapes]
+    counted = _counted(shapes, cells)
     if "active_params" in cells:
-        values["N2"] = cells["active_params"]
         warnings.append("sparse models: `active_params` is used as the size, not the total")
-    elif "params" in cells:
-        values["N2"] = cells["params"]
-    elif shapes is not None and "vocab_size" in cells:
-        values["N2"] = [s.params if s else None for s in shapes]
+    for unit, names in _COLUMNS.items():
+        named = next((cells[name] for name in names if name in cells), None)
+        if named is not None or unit in counted:
+            values[unit] = named if named is not None else counted[unit]
     if scale == "N1" and "params" in cells and "params_non_embedding" not in cells and shapes is None:
         values["N1"] = values.pop("N2")
     derived = _size_from_compute(cells, values)
     if derived is not None:
         values["M"] = derived
-    return Sizes(_decide(values, found, scale, shapes is not None, warnings), values, warnings)
+    return Sizes(_decide(values, found, scale, counted, warnings), values, warnings)
+
+
+def _counted(shapes: list[ModelShape | None] | None, cells: dict[str, list[float | None]]) -> Units:
+    """Each unit that the table's shapes allow, counted from them."""
+    if shapes is None:
+        return {}
+    counted: Units = {}
+    if "seq_len" in cells:
+        counted["M"] = [s.flops_per_token if s else None for s in shapes]
+    counted["N1"] = [s.params_non_embedding if s else None for s in shapes]
+    if "vocab_size" in cells:
+        counted["N2"] = [s.params if s else None for s in shapes]
+    return counted
+
+
+def _of_one_shape(values: Units, counted: Units) -> bool:
+    """Every unit is what the table's own shapes count to (within 1%): nobody meant different things by them.
+
+    Without shapes nobody knows what a foreign table's counts leave in or out, and the choice decides what is fitted.
+    """
+    for unit, column in values.items():
+        if unit not in counted:
+            return False
+        for named, own in zip(column, counted[unit], strict=True):
+            if named is not None and (own is None or abs(named / own - 1) > WARN_ABOVE):
+                return False
+    return True
 
 
 def _decide(
-    values: dict[Scale, list[float | None]], found: dict[str, str], scale: Scale | None, has_shape: bool,
-    warnings: list[str],
+    values: Units, found: dict[str, str], scale: Scale | None, counted: Units, warnings: list[str]
 ) -> Scale:  # fmt: skip
     if not values:
         raise InputError(
@@ -73,7 +98,7 @@ def _decide(
             )
         return scale
     chosen: Scale = "M" if "M" in values else "N1" if "N1" in values else "N2"
-    if has_shape and "M" not in values:
+    if counted and "M" not in values:
         if "params" not in found and "params_non_embedding" not in found:
             raise ConfigError(
                 "a shape needs `seq_len` before FLOPs per token can be counted",
@@ -87,7 +112,7 @@ def _decide(
         warnings.append(
             f"`{column}` is taken as parameters with embeddings (N2); if they are left out of it, say --scale N1"
         )
-    elif len(values) > 1:
+    elif len(values) > 1 and not _of_one_shape(values, counted):
         others = ", ".join(v for v in values if v != chosen)
         warnings.append(f"sizes in several units ({chosen}, {others}): {chosen} is used; --scale chooses another")
     return chosen
@@ -125,9 +150,7 @@ def _shapes(cells: dict[str, list[float | None]], count: int) -> list[ModelShape
     return shapes
 
 
-def _size_from_compute(
-    cells: dict[str, list[float | None]], values: dict[Scale, list[float | None]]
-) -> list[float | None] | None:
+def _size_from_compute(cells: dict[str, list[float | None]], values: Units) -> list[float | None] | None:
     """M = C / D where a table has compute and tokens but no size."""
     if values or not {"flops", "tokens"} <= cells.keys():
         return None
