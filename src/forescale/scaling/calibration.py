@@ -5,7 +5,7 @@ from __future__ import annotations
 GROWTH = 1.6
 """Relative error at e-fold extrapolation beyond what the parameter draws show, per (d ln L / d ln C)^2: a flat curve
 cannot go wrong by much, a steep one (0.05 on large public ladders, 0.085 on laptop ones) can."""
-GROWTH_COUNT = 60.0
+GROWTH_COUNT = 120.0
 """How many rolling-origin forecasts of the ladder at hand weigh as much as that: ladders' own errors say little."""
 GROWTH_SHARE = 0.5
 """Share of the rolling-origin error that adds to the draws' spread (some of it is in both)."""
@@ -15,8 +15,12 @@ CHECK_COUNT, CHECK_PRIOR = 6, 3.0
 """The self-check's hidden runs count as this many, against a prior of this many forecasts that came out as usual."""
 CHECK_RANGE = (0.6, 5.0)
 """How far the self-check may narrow or widen the spread."""
+OFF_PRIOR = 0.5
+"""Runs' worth of weight that holds the correction away from the best split at nothing."""
 SCATTER_SHARE = 0.5
 """Share of the frontier's scatter around the surface that a new run shows."""
+LEAST_SD = 0.003
+"""Added in quadrature: no form is closer than this to the curves of public ladders, however quiet their runs."""
 QUANTILES: tuple[tuple[float, float], ...] = (
     (0.01, -2.7), (0.025, -2.2), (0.05, -1.85), (0.1, -1.35), (0.25, -0.65), (0.5, -0.1), (0.75, 0.52), (0.9, 1.35),
     (0.95, 1.85), (0.975, 2.2), (0.99, 2.7),

@@ -11,7 +11,7 @@ from forescale.base.records.laws import Largest, Laws, Member, Predictive, Scale
 from forescale.scaling import calibration
 from forescale.scaling.ensemble import MEMBERS, PLAIN, Fitted, draw_members, fit_members, mean_log_loss
 from forescale.scaling.noise import Cells, NoiseLaw
-from forescale.scaling.predictive import centre_of, off_optimum, quantile, spread
+from forescale.scaling.predictive import members_mean, off_gate, off_optimum, quantile, spread
 from forescale.scaling.rolling import Rolling, roll
 from forescale.scaling.surfaces import Form, to_surface
 
@@ -19,6 +19,8 @@ Array = npt.NDArray[np.float64]
 
 OFF_FROM = 0.03
 """ln(loss / best loss at this compute) from which a cell says how runs scatter away from the frontier."""
+OFF_WIDTH = 0.5
+"""Standard deviation, in ln(size / best), over which runs away from the best split are averaged."""
 FRONTIER = 5.0
 """Cells within this factor of the largest compute say how runs scatter at the frontier."""
 
@@ -55,14 +57,14 @@ def fit_core(
     predictive = Predictive(  # what it is made of first: the rest is measured with it
         members=[Member(surface=s, weight=1 / len(surfaces)) for s in surfaces],
         draws=[[_short(v) for v in (s.E, s.A, s.alpha, s.B, s.beta, s.gamma)] for s in draws],
-        sd_fit=calibration.SCATTER_SHARE * _scatter(cells, members, noise),
+        sd_fit=float(np.hypot(calibration.SCATTER_SHARE * _scatter(cells, members, noise), calibration.LEAST_SD)),
         sd_growth=growth(rolling, cells, local_slope(cells, members)),
         sd_seed=noise.sd,
         seed_slope=noise.slope,
         ratio=(float(ratios.min()), float(ratios.max())),
         quantiles=list(calibration.QUANTILES),
     )
-    predictive = predictive.model_copy(update={"sd_off": _scatter_off(cells, predictive)})
+    predictive = predictive.model_copy(update=_off(cells, predictive))
     return Core(members, drawn, rolling, predictive, largest_of(cells))
 
 
@@ -86,16 +88,19 @@ def _scatter(cells: Cells, members: list[Fitted], noise: NoiseLaw) -> float:
     return float(np.sqrt(max(variance - float(np.median(cells.noise[frontier])) ** 2, 0.0)))
 
 
-def _scatter_off(cells: Cells, predictive: Predictive) -> float:
-    """Residual per unit of distance from the best split: fits look at the frontier, and err away from it."""
+def _off(cells: Cells, predictive: Predictive) -> dict[str, object]:
+    """What runs away from the best split miss the surface by, smoothed along ln(size / best), and how they scatter
+    around that: fits look at the frontier and err elsewhere, much the same way at every budget (decision 0105)."""
     pairs = [(float(n), float(d)) for n, d in zip(cells.size, cells.tokens, strict=True)]
-    away = np.array([off_optimum(predictive, n, d) for n, d in pairs])
-    centre = np.array([centre_of(predictive, n, d) for n, d in pairs])
-    residual = np.minimum(np.abs(np.log(cells.loss) - centre), 0.5)
+    away, ratio = np.array([off_optimum(predictive, n, d) for n, d in pairs]).T
+    residual = np.clip(np.log(cells.loss) - [members_mean(predictive, n, d) for n, d in pairs], -0.5, 0.5)
+    at = np.arange(ratio.min(), ratio.max() + OFF_WIDTH / 2, OFF_WIDTH / 2)
+    kernel = np.exp(-0.5 * ((at[:, None] - ratio) / OFF_WIDTH) ** 2) * (cells.flops / cells.flops.max()) ** 0.5
+    shift = kernel @ residual / (kernel.sum(axis=1) + calibration.OFF_PRIOR)
+    left = residual - np.array([off_gate(a) for a in away]) * np.interp(ratio, at, shift)
     far = away > OFF_FROM
-    if far.sum() < 2:
-        return 0.5
-    return float(np.sqrt((residual[far] ** 2).sum() / (away[far] ** 2).sum()))
+    sd = float(np.sqrt((left[far] ** 2).sum() / (away[far] ** 2).sum())) if far.sum() >= 2 else 0.5
+    return {"off": [(_short(float(x)), _short(float(y))) for x, y in zip(at, shift, strict=True)], "sd_off": sd}
 
 
 def local_slope(cells: Cells, members: list[Fitted]) -> float:

@@ -44,7 +44,7 @@ FORMS = {form.name: form for form in (GENERALISED, QUADRATURE, WIDE, STEEP, WEIG
 """What `--form` can pin; without it the members' mean is used (`ensemble`)."""
 
 N_STARTS = 6
-JITTER = 0.5
+JITTER = 1.0
 """Families differ by about half of what the priors allow: the draws' priors move by this share of their sd."""
 
 
@@ -80,7 +80,7 @@ def fit_batch(
     frame = Frame.of(cells.size, cells.tokens, cells.loss)
     inside = counts > 0
     weights = counts * form.weights(frame, inside)
-    mean, precision = form.prior(frame, inside, cells.unit)
+    mean, precision = form.prior(frame, inside)
     if jitter is not None:
         free = [i for i in form.free if i not in (A, B)]
         mean[:, free] += jitter[:, free] / np.sqrt(precision[free])

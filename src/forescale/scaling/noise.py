@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from forescale.base.records.laws import NoisePoint, Unit
+from forescale.base.records.laws import NoisePoint
 from forescale.scaling.table import RunTable
 
 Array = npt.NDArray[np.float64]
@@ -89,7 +89,6 @@ class Cells:
     """Relative seed noise left in the cell's mean."""
     members: tuple[Ints, ...]
     """Rows of the table (indices) that the cell's loss is the mean of."""
-    unit: Unit = "nats_per_token"
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -100,7 +99,6 @@ class Cells:
         return Cells(
             self.size[index], self.tokens[index], self.flops[index], self.loss[index], self.budget[index],
             self.trunk[index], self.noise[index], tuple(self.members[i] for i in index),
-            self.unit,
         )  # fmt: skip
 
 
@@ -131,7 +129,7 @@ def cells_of(table: RunTable, law: NoiseLaw, band: float) -> Cells:
     first = np.array([m[0] for m in members])
     return Cells(
         table.size[first], table.tokens[first], table.flops[first], np.array(losses), table.budget[first],
-        table.trunk[first], np.array(noise), tuple(members), table.unit,
+        table.trunk[first], np.array(noise), tuple(members),
     )  # fmt: skip
 
 

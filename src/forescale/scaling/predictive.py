@@ -30,6 +30,11 @@ def row_of(surface: Surface) -> list[float]:
     return [surface.E, surface.A, surface.alpha, surface.B, surface.beta, surface.gamma]
 
 
+def off_gate(away: float) -> float:
+    """Share of the correction away from the best split: none up to 2.5% above the best loss, all from 7.5%."""
+    return float(np.clip(away / 0.05 - 0.5, 0.0, 1.0))
+
+
 @dataclass(frozen=True)
 class Spread:
     """One target's distribution of ln loss: centre, and the relative standard deviations it is made of."""
@@ -48,6 +53,16 @@ class Spread:
 
 
 def centre_of(predictive: Predictive, size: float, tokens: float) -> float:
+    """Weighted mean of the members' ln loss, and away from the best split what the ladder's runs there missed it by."""
+    centre = members_mean(predictive, size, tokens)
+    if not predictive.off:
+        return centre
+    away, ratio = off_optimum(predictive, size, tokens)
+    at, shift = zip(*predictive.off, strict=True)
+    return centre + off_gate(away) * float(np.interp(ratio, at, shift))
+
+
+def members_mean(predictive: Predictive, size: float, tokens: float) -> float:
     """Weighted mean of the members' ln loss."""
     weights = np.array([m.weight for m in predictive.members])
     rows = np.array([row_of(m.surface) for m in predictive.members])
@@ -74,20 +89,21 @@ def spread(laws: Laws, size: float, tokens: float) -> Spread:
     flops = laws.flops_factor * size * tokens
     ratio = flops / laws.largest.flops if laws.largest else 1.0
     seed = predictive.sd_seed * max(ratio**predictive.seed_slope, 0.25)
-    off = predictive.sd_off * off_optimum(predictive, size, tokens, centre) if predictive.sd_off else 0.0
+    off = predictive.sd_off * off_optimum(predictive, size, tokens)[0] if predictive.sd_off else 0.0
     return Spread(centre, parameters, predictive.sd_growth * float(np.sqrt(away)), predictive.sd_fit, seed, off)
 
 
-def off_optimum(predictive: Predictive, size: float, tokens: float, centre: float | None = None) -> float:
-    """ln(loss / loss at the best split of the same compute): how far a run lies from what it could have been."""
+def off_optimum(predictive: Predictive, size: float, tokens: float) -> tuple[float, float]:
+    """How far a run lies from what its compute could have been: ln(loss / loss at the best split), ln(size / best)."""
     surface = predictive.members[0].surface
     if min(surface.alpha, surface.beta, surface.A, surface.B) < 1e-12:
-        return 0.0
+        return 0.0, 0.0
     exponent, log_coefficient = surface_split(surface)
     log_product = np.log(size) + np.log(tokens)
     best = float(np.exp(np.clip(log_coefficient + exponent * log_product, -300, 300)))
-    here = centre_of(predictive, size, tokens) if centre is None else centre
-    return max(0.0, here - centre_of(predictive, best, float(np.exp(log_product)) / best))
+    here = members_mean(predictive, size, tokens)
+    away = here - members_mean(predictive, best, float(np.exp(log_product)) / best)
+    return max(0.0, away), float(np.log(size / best))
 
 
 def surface_split(surface: Surface) -> tuple[float, float]:

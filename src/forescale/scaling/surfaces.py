@@ -13,21 +13,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from forescale.base.records.laws import Surface, Unit
+from forescale.base.records.laws import Surface
 
 Array = npt.NDArray[np.float64]
 N_PARAMETERS = 6
 E, A, ALPHA, B, BETA, G = range(N_PARAMETERS)
 
 
-CEILING: dict[Unit, float] = {"bpb": 0.5, "nats_per_token": 2.5}
-"""Irreducible loss of text that fits to large runs agree on: 0.44-0.6 bits per byte, 1.4-2.4 nats a token; far above
-it (tiny ladders) a share of the lowest loss says nothing."""
 STEEPEST = 0.04
 """-d ln L / d ln C below which a curve is flatter than any ladder on text (0.04-0.1): most of its loss is floor."""
 LEAST = 6.0
 """Runs that must count: more than a form has parameters."""
 TEMPERS = (0.8, 0.6, 0.45, 0.3, 0.2, 0.1, 0.05)
+LEAST_SHARE = 0.45
+"""Of the usual exponents, what the flattest frontier is given."""
+LOOSE = 0.15
+"""Share of the priors' precision while the residual scale is found: see `solve`."""
 SPAN = np.log(5.0)
 """ln C over which a curve must be seen before it is called flat."""
 
@@ -41,14 +42,14 @@ class Form:
 
     name: str
     says: str
-    power: float = 0.5
+    power: float = 1.0
     """A run counts (C / C_max)^power x (lowest loss / loss)^closeness: what is near the target in compute and in loss
     tells most about it, and no form holds from barely trained models to the frontier."""
     closeness: float = 16.0
-    floor: tuple[float, float] = (0.65, 0.2)
-    """E over the lowest loss: median, and sd of its logarithm. Never above what text is known to hold (CEILING)."""
-    exponent: tuple[float, float] = (0.35, 0.11)
-    """alpha and beta: mean, sd."""
+    floor: tuple[float, float] = (0.65, 0.1)
+    """E over the lowest loss: median, and sd of its logarithm."""
+    exponent: tuple[float, float] = (0.23, 0.08)
+    """alpha and beta: mean (less where the frontier is flat), sd."""
     bend: tuple[float, float] = (0.0, 0.0)
     """ln g: mean, sd; sd 0 = fixed."""
 
@@ -64,18 +65,16 @@ class Form:
         exponent = self.power * np.minimum(log_c, 0.0) - self.closeness * np.maximum(excess, 0.0)
         return _temper(np.where(inside, exponent, -np.inf))
 
-    def prior(self, frame: Frame, inside: npt.NDArray[np.bool_], unit: Unit) -> tuple[Array, Array]:
+    def prior(self, frame: Frame, inside: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
         """Means [b, 6], and precisions [6], for fits that see the runs `inside` [b, n]."""
         lowest = np.exp(np.where(inside, frame.log_loss, np.inf).min(axis=1))
         mean = np.zeros((len(lowest), N_PARAMETERS))
-        usual = np.minimum(self.floor[0] * lowest, CEILING[unit])
         # A curve that hardly falls has little left to lose, whatever text usually holds: random letters, small data.
         slope = _slope(frame, inside)
-        mean[:, E] = np.log(np.maximum(usual, lowest * (1 - slope / STEEPEST)))
-        # What a frontier no steeper than STEEPEST asks of the exponents above such a floor: forecasts that lean on
-        # steeper ones came out too low, by 7-9% on laptop ladders, which lie far above their floor (decision 0104).
-        asked = 2 * slope / np.maximum(1 - usual / lowest, 1e-3)
-        mean[:, ALPHA] = mean[:, BETA] = np.clip(asked, 0.3 * self.exponent[0], self.exponent[0])
+        mean[:, E] = np.log(lowest * np.maximum(self.floor[0], 1 - slope / STEEPEST))
+        # What a frontier of this slope asks of the exponents above the usual floor.
+        asked = 2 * slope / max(1 - self.floor[0], 1e-3)
+        mean[:, ALPHA] = mean[:, BETA] = np.clip(asked, LEAST_SHARE * self.exponent[0], self.exponent[0])
         mean[:, G] = self.bend[0]
         sd = np.array((self.floor[1], 1e3, self.exponent[1], 1e3, self.exponent[1], self.bend[1] or 1.0))
         return mean, sd**-2.0
@@ -149,6 +148,10 @@ def _model_and_jacobian(theta: Array, x: Array, y: Array) -> tuple[Array, Array]
     return f, jacobian
 
 
+RESCALE = (3, 8, 14, 20)
+"""Iterations at which the residual scale is found anew."""
+
+
 @dataclass(frozen=True)
 class Solution:
     """Fitted parameters [b, 6], residual scale [b], penalised objective [b]."""
@@ -159,42 +162,46 @@ class Solution:
 
 
 def solve(
-    frame: Frame, weights: Array, start: Array, mean: Array, precision: Array, free: list[int], *, iterations: int = 40,
+    frame: Frame, weights: Array, start: Array, mean: Array, precision: Array, free: list[int], *, iterations: int = 48,
     huber: float = 1.5, sigma_floor: float = 1e-3,
 ) -> Solution:  # fmt: skip
     """Fit every row of `weights` [b, n] by damped Gauss-Newton on Huber-weighted log residuals with priors.
 
-    The residual scale is re-estimated while iterating, so that the priors weigh against what the runs really say.
+    The residual scale is found with loose priors first, and the priors then weigh against it: found under firm ones, it
+    would hold what they made the runs miss, and the more the runs disagreed the less they would count (decision 0105).
     """
     theta = start.copy()
     damping = np.full(len(theta), 1e-2)
     residual = frame.log_loss - log_predict(theta, frame.x, frame.y)
     sigma = _scale(residual, weights, sigma_floor)
     for step in range(iterations):
+        firm = precision if step > RESCALE[-1] else LOOSE * precision
         f, jacobian = _model_and_jacobian(theta, frame.x, frame.y)
         residual = frame.log_loss - f
-        if step in (3, 8, 15):
+        if step in RESCALE:
             sigma = _scale(residual, weights, sigma_floor)
+        if step == RESCALE[-1] + 1:
+            damping[:] = 1e-2
         scaled = np.abs(residual) / sigma[:, None]
         w = weights * np.minimum(1.0, huber / np.maximum(scaled, 1e-12)) / sigma[:, None] ** 2
         j = jacobian[:, :, free]
         jw = (j * w[:, :, None]).transpose(0, 2, 1)
         normal = jw @ j
-        gradient = (jw @ residual[:, :, None])[:, :, 0] - precision[free] * (theta - mean)[:, free]
+        gradient = (jw @ residual[:, :, None])[:, :, 0] - firm[free] * (theta - mean)[:, free]
         diagonal = np.einsum("bii->bi", normal)
-        diagonal += precision[free]
+        diagonal += firm[free]
         diagonal += damping[:, None] * np.maximum(diagonal, 1e-6)
         move = np.linalg.solve(normal, gradient[:, :, None])[:, :, 0]
         trial = theta.copy()
         trial[:, free] += np.clip(move, -1.5, 1.5)
-        old = _objective(residual, weights, sigma, huber, theta - mean, precision, free)
+        old = _objective(residual, weights, sigma, huber, theta - mean, firm, free)
         new = _objective(
-            frame.log_loss - log_predict(trial, frame.x, frame.y), weights, sigma, huber, trial - mean, precision, free
+            frame.log_loss - log_predict(trial, frame.x, frame.y), weights, sigma, huber, trial - mean, firm, free
         )
         better = new <= old
         theta = np.where(better[:, None], trial, theta)
         damping = np.clip(np.where(better, damping * 0.3, damping * 6.0), 1e-9, 1e6)
-        if step > 16 and bool(np.all(np.abs(old - new) <= 1e-9 * (1 + np.abs(old)))):
+        if step > RESCALE[-1] + 7 and bool(np.all(np.abs(old - new) <= 1e-9 * (1 + np.abs(old)))):
             break
     residual = frame.log_loss - log_predict(theta, frame.x, frame.y)
     return Solution(theta, sigma, _objective(residual, weights, sigma, huber, theta - mean, precision, free))

@@ -222,6 +222,8 @@ class Predictive(Record):
     sd_growth: float = 0.0
     """Relative standard deviation at e-fold extrapolation, growing with the root of ln(extrapolation): from the
     rolling-origin check, shrunk towards public ladders'."""
+    off: list[tuple[float, float]] = Field(default_factory=list)
+    """Correction of ln loss away from the best split: pairs of ln(size / best size of the same compute) and shift."""
     sd_off: float = 0.0
     """Relative standard deviation per unit of ln(loss / loss at the best split of the same compute)."""
     sd_seed: float = 0.0
