@@ -106,6 +106,14 @@ def test_like_runs_are_paired(compared):
         assert pair.difference == pytest.approx(-0.05, abs=0.002)
 
 
+def test_a_difference_that_does_not_move_has_no_trend(compared):
+    _, made = compared
+    (line,) = made.trends
+    assert line.interval[0] < 0 < line.interval[1]
+    assert line.crossing is None
+    assert all(point.first_better > 0.95 for point in line.points[:4])
+
+
 def test_outside_text_that_a_corpus_trains_on_is_counted_and_left_out(compared):
     root, made = compared
     (green,) = made.outside.sets
@@ -144,6 +152,7 @@ def test_the_ladders_are_read_as_finished_runs(compared):
     read = compare_verb(folders)
     assert set(read.corpora) == {"red", "blue"}
     assert read.paired == made.paired
+    assert read.trends == made.trends
     assert read.outside is None
 
 

@@ -170,9 +170,16 @@ def compare(data: Data, out: Console) -> None:
           f"{percent(p['interval'][0], sign=True)} to {percent(p['interval'][1], sign=True)}" if p["interval"] else "",
           num(p["first_better"])) for p in data["paired"]],
     )  # fmt: skip
+    for line in data["trends"]:
+        low, high = (percent(edge, sign=True) for edge in line["interval"])
+        where = f"crossing at {num(line['crossing'])} FLOPs" if line["crossing"] else "no crossing near"
+        out.print(
+            f"trend of {line['pair'][0]} against {line['pair'][1]}: {percent(line['slope'], sign=True)} for ten times "
+            f"the compute (90%: {low} to {high}), {where}"
+        )
     if data["outside"]:
         used = ", ".join(f"{s['name']} {num(s['used_documents'])} documents" for s in data["outside"]["sets"])
-        touch = ", ".join(f"{name} {percent(rate, 1)}" for name, rate in data["outside"]["contact"].items())
+        touch = ", ".join(f"{name} {num(100 * rate, 2)}%" for name, rate in data["outside"]["contact"].items())
         out.print(f"scored on {num(data['outside']['scored_tokens'])} tokens of: {used}; word n-grams shared: {touch}")
     if data["report"]:
         out.print(f"report: {data['report']}")

@@ -91,7 +91,7 @@ def compare_verb(
 def compare_runs(paths: Sequence[Path], **reading: Any) -> Comparison:
     """Tables of runs, ladders' folders, or one table with several groups; unchanged by what corpora need."""
     from forescale.scaling.compare import compare
-    from forescale.scaling.paired import paired
+    from forescale.scaling.paired import paired, trends
 
     if len(paths) == 1:  # one table, whose groups are the corpora
         return compare(paths[0], **reading)
@@ -101,7 +101,8 @@ def compare_runs(paths: Sequence[Path], **reading: Any) -> Comparison:
     made = compare(sources, **reading)
     if reading["columns"] or reading["where"] or reading["group"]:
         return made
-    return made.model_copy(update={"paired": paired(sources, reading["metric"])})
+    metric = reading["metric"]
+    return made.model_copy(update={"paired": paired(sources, metric), "trends": trends(sources, metric)})
 
 
 def _finished_runs(key: str) -> ConfigError:

@@ -105,14 +105,27 @@ def _paired(made: Comparison) -> list[str]:
         return []
     rows = [
         (f"{p.flops:.3g}", f"{p.pair[0]} against {p.pair[1]}", str(p.runs), f"{100 * p.difference:+.2f}%",
-         "-" if p.interval is None else f"{100 * p.interval[0]:+.2f}% to {100 * p.interval[1]:+.2f}%",
+         "-" if p.interval is None else _percents(p.interval),
          f"{p.first_better} of {p.runs}") for p in made.paired
     ]  # fmt: skip
     head = ("FLOPs", "pair", "pairs of runs", "difference of loss", "90% interval", "first better")
     words = (
         "Runs of equal shape, tokens, rate, batch and seed: measured, no law between. Below zero the first is better."
     )
-    return ["## Like runs side by side", words, _table(head, rows)]
+    parts = ["## Like runs side by side", words, _table(head, rows)]
+    for line in made.trends:
+        a, b = line.pair
+        where = "no crossing near" if line.crossing is None else f"crossing at {line.crossing:.3g} FLOPs"
+        parts += [
+            f"Trend of {a} against {b}: {100 * line.slope:+.2f}% for ten times the compute "
+            f"(90%: {_percents(line.interval)}), {where}.",
+            _table(
+                ("FLOPs", "difference", "90% interval", f"probability that {a} is better"),
+                [(f"{p.flops:.3g}", f"{100 * p.difference:+.2f}%", _percents(p.interval), f"{p.first_better:.0%}")
+                 for p in line.points],
+            ),
+        ]  # fmt: skip
+    return parts
 
 
 def _outside(outside: Outside) -> list[str]:
@@ -122,12 +135,16 @@ def _outside(outside: Outside) -> list[str]:
         gone = ", ".join(f"{why} {n}" for why, n in made.removed.items()) or "none"
         rows.append((made.name, f"{made.documents:,}", near, gone, f"{made.used_documents:,}", f"{made.used_bytes:,}"))
     head = ("set", "documents", "resemble training text of", "left out", "used", "bytes used")
-    contact = ", ".join(f"{name} {rate:.1%}" for name, rate in outside.contact.items())
+    contact = ", ".join(f"{name} {100 * rate:.2g}%" for name, rate in outside.contact.items())
     words = (
         f"{outside.tokens:,} tokens, of which every run is scored on the same {outside.scored_tokens:,}. Share of its "
         f"{outside.contact_ngram}-word n-grams that occur in training text: {contact}."
     )
     return ["## The outside set", _table(head, rows), words]
+
+
+def _percents(interval: tuple[float, float]) -> str:
+    return f"{100 * interval[0]:+.2f}% to {100 * interval[1]:+.2f}%"
 
 
 def _span(interval: tuple[float, float] | None) -> str:

@@ -20,6 +20,7 @@ from forescale.base.errors import InputError
 from forescale.base.records.compare import Better, Comparison, CorpusExponent, Crossing
 from forescale.base.records.laws import Laws
 from forescale.scaling.fit import fit
+from forescale.scaling.flat import FLAT
 from forescale.scaling.forecast import optimum
 from forescale.scaling.predictive import centre_of, distance, surface_log_loss
 from forescale.scaling.sources import read_rows
@@ -103,9 +104,14 @@ def compare_laws(
         low = max(_smallest(laws) for laws in usable.values())
         high = max(laws.largest.flops for laws in usable.values() if laws.largest is not None)
         at = np.array(sorted(budgets)) if budgets else np.geomspace(low, 100.0 * high, 9)
+        some_flat = _some_flat(usable)
+        if some_flat:  # a floor beside a falling law: an order beyond the runs would be the difference of two forms
+            at = at[at <= 1.05 * high]
         draws = _Draws(usable, seed)
         better = [_order(draws, float(c)) for c in at]
-        crossings = _crossings(draws, low, BEYOND * high)
+        crossings = _crossings(draws, low, high if some_flat else BEYOND * high)
+        if some_flat:
+            warnings.append(some_flat)
         beyond = [b.flops for b in better if b.flops > 10 * high]
         if beyond:
             warnings.append(f"beyond {10 * high:.3g} FLOPs the order is extrapolated more than 10 x")
@@ -141,6 +147,17 @@ def _comparable(corpora: Mapping[str, Laws]) -> list[str]:
     if None in sets.values():
         return ["no `validation` column: the corpora are taken to be scored on one common outside set"]
     return []
+
+
+def _some_flat(corpora: Mapping[str, Laws]) -> str:
+    """A warning where some ladders are flat and others are not; empty where all are of one kind."""
+    flat = [name for name, laws in corpora.items() if laws.surface is not None and laws.surface.form == FLAT]
+    if not flat or len(flat) == len(corpora):
+        return ""
+    return (
+        f"{', '.join(flat)}: the loss does not fall measurably with compute, elsewhere it does: no order is given "
+        "beyond the largest runs"
+    )
 
 
 def _smallest(laws: Laws) -> float:

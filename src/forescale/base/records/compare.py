@@ -51,6 +51,31 @@ class Paired(Record):
     """Pairs in which the first has the lower loss."""
 
 
+class TrendPoint(Record):
+    """The difference that the trend of like runs gives at one compute."""
+
+    flops: float
+    difference: float
+    """loss(first) / loss(second) - 1."""
+    interval: tuple[float, float]
+    """90%."""
+    first_better: float
+    """Probability that the first has the lower loss there."""
+
+
+class Trend(Record):
+    """How the difference between like runs moves with compute: a line in ln C through their log ratios."""
+
+    pair: tuple[str, str]
+    slope: float
+    """Change of the difference for ten times the compute: below zero the first gains."""
+    interval: tuple[float, float]
+    """90%, trunks drawn anew."""
+    crossing: float | None
+    """FLOPs at which the line is zero, where that lies inside the budgets or within a factor of ten."""
+    points: list[TrendPoint]
+
+
 class OutsideSet(Record):
     """One folder of text that every run was scored on."""
 
@@ -87,6 +112,7 @@ class Comparison(Record):
     exponents: dict[str, CorpusExponent]
     crossings: list[Crossing]
     paired: list[Paired] = Field(default_factory=list)
+    trends: list[Trend] = Field(default_factory=list)
     outside: Outside | None = None
     """For corpora that ladders were run on."""
     tables: dict[str, str] = Field(default_factory=dict)
