@@ -158,12 +158,17 @@ def test_the_ladders_are_read_as_finished_runs(compared):
 
 def test_without_an_outside_folder_equal_bytes_of_each_held_out_part_are_scored(compared):
     root, made = compared
-    held = Project(root).compare(
+    held = Project(root, ["ladder.budgets=[]"]).compare(
         [root / "red", root / "blue"], name="held", tokenizer=root / "comparisons/red-blue/tokenizer"
     )
     assert [s.name for s in held.outside.sets] == ["red", "blue"]
     assert len({s.used_bytes for s in held.outside.sets}) == 1
     assert any("no --validation" in text for text in held.warnings)
+    (said,) = [text for text in held.warnings if "ladder budgets up to" in text]
+    assert "none is repeated" in said
+    rows = [row for table in held.tables.values() for row in read_rows(Path(table))]
+    assert len({row["budget"] for row in rows}) == 4
+    assert 1e5 < max(int(row["tokens"]) for row in rows) <= 3.4e5  # all that the smaller corpus has
     keys = [{row["validation"] for table in c.tables.values() for row in read_rows(Path(table))} for c in (made, held)]
     assert len(keys[0]) == len(keys[1]) == 1
     assert keys[0] != keys[1]

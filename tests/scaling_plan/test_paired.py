@@ -11,7 +11,7 @@ from test_compare_suggest import laws
 
 from forescale.base.records.compare import Better
 from forescale.scaling.compare import compare_laws
-from forescale.scaling.paired import contradictions, paired, trends
+from forescale.scaling.paired import contradictions, paired, trends, with_pairs
 
 BUDGETS = (1e10, 2e10, 4e10, 8e10)
 CROSSING = 3e10
@@ -65,6 +65,19 @@ def test_intervals_of_a_trend_hold_the_truth_about_as_often_as_they_say() -> Non
         (line,) = trends({"a": table(2 * seed, slope=0.01), "b": table(2 * seed + 1)})
         inside += line.interval[0] <= 0.01 * math.log(10) <= line.interval[1]
     assert 47 <= inside <= 60  # 90% of 60 is 54; 47 has a chance of 0.3%
+
+
+def test_a_crossing_of_like_runs_is_one_of_the_comparison_where_the_laws_see_none() -> None:
+    made = compare_laws({"a": laws(1.5, spread=0.005), "b": laws(1.7, spread=0.005)})
+    assert made.crossings == []
+    (found,) = with_pairs(made, {"a": table(1, slope=0.01), "b": table(2)}).crossings
+    assert found.pair == ("a", "b")  # a is better below
+    assert found.flops == pytest.approx(CROSSING, rel=0.35)
+    assert found.probability is not None
+    assert found.probability > 0.9
+    (turned,) = with_pairs(made, {"b": table(2), "a": table(1, slope=0.01)}).crossings
+    assert turned.pair == ("a", "b")
+    assert with_pairs(made, {"a": table(1, level=0.02), "b": table(2)}).crossings == []
 
 
 def test_laws_that_say_the_opposite_of_sure_runs_are_named() -> None:

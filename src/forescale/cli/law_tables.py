@@ -162,7 +162,7 @@ def compare(data: Data, out: Console) -> None:
         [(num(b["flops"]), ", ".join(b["order"]), percent(b["probability"], 0)) for b in data["better"]],
     )  # fmt: skip
     for crossing in data["crossings"]:
-        out.print(f"{' and '.join(crossing['pair'])} change places at {num(crossing['flops'])} FLOPs")
+        out.print(f"{' and '.join(crossing['pair'])} change places at {num(crossing['flops'])} FLOPs\n")
     table(
         out, "Like runs side by side (loss of the first over the second)",
         ("FLOPs", "pair", "pairs of runs", "difference", "90% interval", "first better"),

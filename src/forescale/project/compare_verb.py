@@ -91,7 +91,7 @@ def compare_verb(
 def compare_runs(paths: Sequence[Path], **reading: Any) -> Comparison:
     """Tables of runs, ladders' folders, or one table with several groups; unchanged by what corpora need."""
     from forescale.scaling.compare import compare
-    from forescale.scaling.paired import paired, trends
+    from forescale.scaling.paired import with_pairs
 
     if len(paths) == 1:  # one table, whose groups are the corpora
         return compare(paths[0], **reading)
@@ -101,8 +101,7 @@ def compare_runs(paths: Sequence[Path], **reading: Any) -> Comparison:
     made = compare(sources, **reading)
     if reading["columns"] or reading["where"] or reading["group"]:
         return made
-    metric = reading["metric"]
-    return made.model_copy(update={"paired": paired(sources, metric), "trends": trends(sources, metric)})
+    return with_pairs(made, sources, reading["metric"])
 
 
 def _finished_runs(key: str) -> ConfigError:

@@ -90,7 +90,7 @@ def run_meter(
     from forescale.project.meter_report import write_report
     from forescale.project.meter_runs import ladders, small_recipe
     from forescale.scaling.compare import compare
-    from forescale.scaling.paired import contradictions, paired, trends
+    from forescale.scaling.paired import with_pairs
 
     recipe, warnings = small_recipe(project)
     root = project.workspace.root / "comparisons" / _folder_name(name or "-".join(c.name for c in corpora))
@@ -111,14 +111,11 @@ def run_meter(
     warnings += [*ran.warnings, *(f"{run}: {reason}" for run, reason in ran.failed.items())]
     made = compare(tables, budgets=[*ran.budgets, *(max(ran.budgets) * times for times in BEYOND)], **reading)
     warnings += [f"{name}: {text}" for name, laws in made.corpora.items() for text in _missing(laws)]
-    lines = trends(tables, reading.get("metric"))
-    warnings += contradictions(made.better, lines)
+    made = with_pairs(made, tables, reading.get("metric"))
     scored = min(n_outside, recipe.train.validation_tokens) // recipe.model.seq_len * recipe.model.seq_len
     record = Outside.model_validate(outside.summary["outside"])
     made = made.model_copy(
         update={
-            "paired": paired(tables, reading.get("metric")),
-            "trends": lines,
             "outside": record.model_copy(update={"tokens": n_outside, "scored_tokens": scored}),
             "tables": {name: str(table) for name, table in tables.items()},
             "report": str(root / "report.md"),

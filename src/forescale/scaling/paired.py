@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t as student
 
-from forescale.base.records.compare import Better, Paired, Trend, TrendPoint
+from forescale.base.records.compare import Better, Comparison, Crossing, Paired, Trend, TrendPoint
 from forescale.scaling.sources import read_rows
 
 SETTING = ("budget", "tokens", "n_layer", "d_model", "n_head", "n_kv_head", "d_ffn", "vocab_size", "seq_len",
@@ -131,12 +131,14 @@ def _trend(pair: tuple[str, str], clusters: Sequence[Array], budgets: Array) -> 
         )
     zero = middle - float(level[0] / slope[0]) if slope[0] else math.inf
     inside = budgets[0] - math.log(REACH) <= zero <= budgets[-1] + math.log(REACH)
+    ends = [levels + slopes * (budgets[k] - middle) for k in (0, -1)]
     steep = np.quantile(slopes, tails) * ten
     return Trend(
         pair=pair,
         slope=float(slope[0] * ten),
         interval=(float(steep[0]), float(steep[1])),
         crossing=math.exp(zero) if inside else None,
+        crosses=float((np.sign(ends[0]) != np.sign(ends[1])).mean()),
         points=points,
     )
 
@@ -151,6 +153,26 @@ def _line(weights: Array, clusters: Sequence[Array], middle: float) -> tuple[Arr
     spread = xx - x * x / n
     slope = np.where(spread > 1e-9, (xy - x * y / n) / np.maximum(spread, 1e-9), 0.0)
     return (y - slope * x) / n, slope
+
+
+def with_pairs(made: Comparison, tables: Mapping[str, Any], metric: str | None = None) -> Comparison:
+    """The comparison with what its like runs say: pairs, trends, crossings that the laws do not see, contradictions."""
+    lines = trends(tables, metric)
+    crossings = list(made.crossings)
+    for line in lines:
+        if line.crossing is None or any(set(c.pair) == set(line.pair) for c in crossings):
+            continue
+        if line.points[0].flops <= line.crossing <= line.points[-3].flops:  # inside the budgets only
+            pair = line.pair if line.slope > 0 else line.pair[::-1]
+            crossings.append(Crossing(pair=pair, flops=line.crossing, probability=line.crosses))
+    return made.model_copy(
+        update={
+            "paired": paired(tables, metric),
+            "trends": lines,
+            "crossings": sorted(crossings, key=lambda c: c.flops),
+            "warnings": [*made.warnings, *contradictions(made.better, lines)],
+        }
+    )
 
 
 def contradictions(better: Sequence[Better], lines: Sequence[Trend]) -> list[str]:

@@ -73,6 +73,8 @@ class Trend(Record):
     """90%, trunks drawn anew."""
     crossing: float | None
     """FLOPs at which the line is zero, where that lies inside the budgets or within a factor of ten."""
+    crosses: float
+    """Share of draws that cross zero between the smallest and the largest budget."""
     points: list[TrendPoint]
 
 
