@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from forescale.base.artifact import read_manifest, recipe_hash
 from forescale.base.config import ModelSection
-from forescale.base.errors import InputError
-from forescale.base.files import disk_failure
+from forescale.base.errors import InputError, SystemFailure
+from forescale.base.files import write_atomic
 from forescale.base.records.ladder import LadderSummary
 from forescale.base.records.run import RUN_COLUMNS, RunRecord
 from forescale.base.records.spec import RunSpec
@@ -126,9 +125,11 @@ def _train(
 
     records: list[RunRecord] = []
     failed: dict[str, str] = {}
+    system: SystemFailure | None = None
     for outcome in project.executor().map(run_trunk, list(plan.specs), label="ladder"):
         if outcome.error is not None:
             failed[outcome.part.name] = str(outcome.error).splitlines()[0]
+            system = outcome.error if isinstance(outcome.error, SystemFailure) else system
         else:
             ended = list(outcome.result or [])
             records += ended
@@ -136,28 +137,25 @@ def _train(
             failed |= {r.run: r.reason for r in ended if r.status != "finished"}
         if progress:
             progress(plan, records)
+    if system is not None:  # not the run's own end: a ladder sealed without it would never make it up
+        raise system
     return records, failed
 
 
 def append_rows(table: Path, records: Sequence[RunRecord]) -> None:
-    """Append whole rows for the records that the table does not have yet."""
-    known: set[str] = set()
-    if table.exists():
-        with table.open(newline="", encoding="utf-8") as file:
-            known = {row["run"] for row in csv.DictReader(file)}
-    fresh = [r for r in records if r.run not in known]
+    """Append whole rows for the records that the table does not have yet; a row that was cut short is made again."""
+    before = table.read_text(encoding="utf-8") if table.exists() else ""
+    before = before[: before.rfind("\n") + 1]
+    known = {row["run"] for row in csv.DictReader(io.StringIO(before))}
     text = io.StringIO()
     writer = csv.DictWriter(text, RUN_COLUMNS, lineterminator="\n")
-    if not table.exists():
+    if not before:
         writer.writeheader()
-    for record in fresh:
-        writer.writerow({key: "" if value is None else value for key, value in record.row().items()})
-    try:
-        table.parent.mkdir(parents=True, exist_ok=True)
-        with table.open("a", encoding="utf-8") as file:  # one write: a reader never sees half a row
-            file.write(text.getvalue())
-    except OSError as error:
-        raise disk_failure(error, table) from error
+    for record in records:
+        if record.run not in known:
+            writer.writerow({key: "" if value is None else value for key, value in record.row().items()})
+    if text.getvalue() or not table.exists():  # whole: a reader, or a full disk, never sees half a row
+        write_atomic(table, (before + text.getvalue()).encode())
 
 
 def read_rows(table: Path) -> list[dict[str, str]]:
@@ -198,6 +196,9 @@ def _summary(
 def _sittings(folder: Path, seconds: float) -> float:
     """Wall time of this sitting and of earlier ones that were cut short."""
     path = folder / ".seconds.json"
-    before = json.loads(path.read_text()) if path.exists() else 0.0
-    path.write_text(json.dumps(before + seconds))
+    try:
+        before = float(path.read_text())
+    except (OSError, ValueError):
+        before = 0.0
+    write_atomic(path, str(before + seconds).encode())
     return before + seconds

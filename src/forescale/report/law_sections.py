@@ -158,7 +158,9 @@ def equations(found: Laws) -> tuple[Equation, ...]:
         a, b = f"{number(s.A)} / {size}^{s.alpha:.4g}", f"{number(s.B)} / D^{s.beta:.4g}"
         la, lb = (f"\\frac{{{_tex(c)}}}{{{x}^{{{e:.4g}}}}}" for c, x, e in ((s.A, size, s.alpha), (s.B, "D", s.beta)))
         plain, latex = f"L = {number(s.E)} + {a} + {b}", f"L = {_tex(s.E)} + {la} + {lb}"
-        if s.gamma != 1.0:
+        if s.A == s.B == 0.0:  # a flat ladder
+            plain, latex = f"L = {number(s.E)}", f"L = {_tex(s.E)}"
+        elif s.gamma != 1.0:
             g = f"{s.gamma:.4g}"
             plain = f"L = {number(s.E)} + (({a})^(1/{g}) + ({b})^(1/{g}))^{g}"
             inner = f"\\left({la}\\right)^{{1/{g}}} + \\left({lb}\\right)^{{1/{g}}}"

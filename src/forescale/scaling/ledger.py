@@ -144,12 +144,22 @@ class Ledger:
                     )
                 line = _complete(fields, n=len(chain.lines) + 1, previous=chain.head)
                 torn = b"\n" if data and not data.endswith(b"\n") else b""
-                file.write(torn + line.model_dump_json().encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+                _whole(file.fileno(), len(data), torn + line.model_dump_json().encode() + b"\n")
                 return line
         except OSError as error:
             raise disk_failure(error, self.path) from error
+
+
+def _whole(descriptor: int, size: int, line: bytes) -> None:
+    """Append all of a line and flush it, or leave the file as it was."""
+    try:
+        written = 0
+        while written < len(line):
+            written += os.write(descriptor, line[written:])
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
 
 
 @contextmanager
