@@ -42,22 +42,33 @@ def main(arguments: list[str]) -> None:
     """All cases that have no result yet, then the table."""
     named = [word for word in arguments if not word.startswith("--")] or list(CORPORA)
     seeds = next((int(word.partition("=")[2]) for word in arguments if word.startswith("--seeds=")), SEEDS)
-    missing = {corpus: why for corpus in named if (why := prepare(ROOT, corpus))}
-    for corpus, why in missing.items():
+    found = [corpus for corpus in named if ready(corpus)]
+    run(chains(found, seeds), ladders_only="--ladders" in arguments)
+    write_table(read_results(RESULTS))
+
+
+def ready(corpus: str) -> bool:
+    """Its text, tokenizer and shards are made; says why not."""
+    why = prepare(ROOT, corpus)
+    if why:
         print(f"{corpus}: left out: {why}", file=sys.stderr)
-    done = {(r["corpus"], r["seed"]) for r in read_results(RESULTS)}
-    todo = [c for c in chains([c for c in named if c not in missing], seeds) if (c.corpus, c.seed) not in done]
+    return not why
+
+
+def run(cases: list[Chain], results: Path = RESULTS, *, ladders_only: bool = False) -> None:
+    """All ladders first, then all forecasts: the method is frozen when the first target is sealed."""
+    done = {(r["corpus"], r["seed"]) for r in read_results(results)}
+    todo = [c for c in cases if (c.corpus, c.seed) not in done]
     with LocalExecutor(2) as executor:
         for climbed in executor.map(climb, todo, label="ladders"):
             print(climbed.part.corpus, climbed.part.seed, climbed.error or "ladder done", flush=True)
-        if "--ladders" in arguments:
+        if ladders_only:
             return
         for ended in executor.map(conclude, todo, label="targets"):
             if ended.error is not None:
                 print(f"{ended.part}: {ended.error}", file=sys.stderr)
             for row in ended.result or []:
-                append_result(RESULTS, row)
-    write_table(read_results(RESULTS))
+                append_result(results, row)
 
 
 if __name__ == "__main__":
