@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -59,6 +60,8 @@ def test_no_budget_is_refused(grounds):
 
 
 def test_more_minutes_give_a_larger_ladder_and_time_is_kept(grounds):
+    grounds = replace(grounds, unique_tokens=10**12)
+
     def per_token(shape):
         return shape.hardware_flops_per_token / 4e10
 
@@ -73,6 +76,19 @@ def test_more_minutes_give_a_larger_ladder_and_time_is_kept(grounds):
     for minutes, top in zip((3, 8, 60), tops, strict=True):
         seconds = design(rungs(top), grounds, seed=0).seconds(per_token, 2) + target(10.05 * top)
         assert seconds == pytest.approx(60 * minutes, rel=0.05)
+
+
+def test_a_small_corpus_ends_the_ladder_before_the_time_does(grounds):
+    def top(unique):
+        return largest_top(
+            3600, replace(grounds, unique_tokens=unique), seed=0, cores=2, apart=10.05,
+            seconds_per_token=lambda shape: shape.hardware_flops_per_token / 4e10, target_seconds=lambda c: c / 5e10,
+        )  # fmt: skip
+
+    small, large = top(10_000_000), top(10**12)
+    assert small < large
+    longest = max(max(s.branches) for s in design(rungs(small), grounds, seed=0).specs)
+    assert 8_000_000 < longest <= 10_000_000
 
 
 def test_rungs_are_even_in_log_and_end_at_the_top():

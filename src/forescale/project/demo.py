@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ def demo(
         laws = project.fit(LADDER)
         display.laws(laws)
     with phases("plan", "plan and sealed forecast"):
-        plan = _plan(project, phases, laws, ladder.largest_flops, minutes, speeds)
+        plan = _plan(project, phases, ladder.largest_flops, minutes, speeds, tokens.train.tokens)
         display.plan(plan)
     with phases("target", "the big run"):
         # a small batch may have an odd number of sequences: then fewer ranks share it
@@ -198,16 +199,25 @@ def _ladder_budgets(project: Project, phases: Phases, minutes: float, seed: int)
         shape = base.shape_for(centre_size(c))
         return c / shape.flops_per_token * speeds.target_seconds_per_token(shape)
 
-    top = largest_top(
-        60 * minutes,
-        base,
-        seed=seed,
-        cores=project.executor().workers,
-        seconds_per_token=speeds.seconds_per_token,
-        target_seconds=target_seconds,
-        apart=APART,
-    )
-    budgets = rungs(float(f"{top:.2g}"))
+    def top_for(unique_tokens: int) -> float:
+        return largest_top(
+            60 * minutes,
+            replace(base, unique_tokens=unique_tokens),
+            seed=seed,
+            cores=project.executor().workers,
+            seconds_per_token=speeds.seconds_per_token,
+            target_seconds=target_seconds,
+            apart=APART,
+        )
+
+    top, by_time = top_for(base.unique_tokens), top_for(sys.maxsize)
+    if top < 0.9 * by_time:
+        phases.display.note(
+            f"the corpus has {base.unique_tokens:,} training tokens: without repeating any, the ladder ends at"
+            f" {top:.2g} FLOPs where {minutes:g} minutes would reach {by_time:.2g}; more text would use them"
+        )
+    step = 10.0 ** math.floor(math.log10(top) - 1)
+    budgets = rungs(math.floor(top / step) * step)  # two digits, never more than what fits
     kept = {
         "minutes": minutes,
         "points": speeds.points,
@@ -219,7 +229,9 @@ def _ladder_budgets(project: Project, phases: Phases, minutes: float, seed: int)
     return speeds, budgets
 
 
-def _plan(project: Project, phases: Phases, laws: Laws, largest: float, minutes: float, speeds: Speeds) -> Plan:
+def _plan(
+    project: Project, phases: Phases, largest: float, minutes: float, speeds: Speeds, unique: int
+) -> Plan:  # fmt: skip
     """The plan at 10 times the ladder's largest run, or more where the minutes allow it. Made once, then kept."""
     path = project.workspace.plan(TARGET)
     if path.exists() and (project.workspace.run(TARGET) / "spec.json").exists():
@@ -228,9 +240,12 @@ def _plan(project: Project, phases: Phases, laws: Laws, largest: float, minutes:
     by_time = project.plan(
         TARGET, minutes=max(left, 1.0) / 60, gpus=speeds.ranks, seconds_per_token=speeds.target_seconds_per_token
     )
-    if by_time.flops >= APART * largest:
-        return by_time
-    return project.plan(TARGET, flops=APART * largest, gpus=speeds.ranks)
+    flops = max(by_time.flops, APART * largest)
+    wanted = by_time.laws_say.tokens
+    if wanted is not None and wanted > unique:
+        # Time for more compute than this text can feed at the best split: no further than where it can.
+        flops = max(APART * largest, flops * (unique / wanted) ** 2)
+    return by_time if flops == by_time.flops else project.plan(TARGET, flops=flops, gpus=speeds.ranks)
 
 
 def _result(

@@ -226,11 +226,15 @@ def largest_top(
 ) -> float:
     """The largest top budget whose ladder, and a target `apart` times beyond it, fit into `seconds` together.
 
-    `target_seconds` gives the target run's seconds from its FLOPs. Bisection in log; both grow with the top.
+    `target_seconds` gives the target run's seconds from its FLOPs. Bisection in log; both grow with the top. No run of
+    the ladder repeats a token: a small corpus ends it before the time does.
     """
 
     def total(top: float) -> float:
-        return design(rungs(top), grounds, seed=seed).seconds(seconds_per_token, cores) + target_seconds(apart * top)
+        made = design(rungs(top), grounds, seed=seed)
+        if max(max(s.branches) for s in made.specs) > grounds.unique_tokens:
+            return math.inf
+        return made.seconds(seconds_per_token, cores) + target_seconds(apart * top)
 
     low, high = 1e8, 1e25
     for _ in range(60):
