@@ -189,6 +189,10 @@ def _near(name: str, known: Iterable[str]) -> str:
     return f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(options)}"
 
 
+THOUSANDS = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d*)?[KMBT]?")
+"""Commas in their places: 1,500 and 2,000,000.5, but not 3,14."""
+
+
 def number(value: Any) -> float | None:
     """A cell as a float: 2e12, 1,000,000, 7B, 1.5T; None where it is empty or no number; nan stays nan.
 
@@ -199,7 +203,9 @@ def number(value: Any) -> float | None:
         return None
     if isinstance(value, (int, float)):
         return float(value)
-    text = str(value).strip().replace(",", "")
+    text = str(value).strip()
+    if "," in text:  # thousands, or else a decimal comma, which is not guessed at
+        text = text.replace(",", "") if THOUSANDS.fullmatch(text) else ""
     if not text or text.lower() in ("none", "null", "n/a", "na", "-"):
         return None
     factor = 1.0

@@ -30,6 +30,8 @@ STEP = 2.1
 IDLE = 0.01
 """Slope d ln L / d ln C below which runs that never beat their bigram table have nothing to learn: ladders of real text
 have 0.03 or more there, at any size (0.05 on public ladders, 0.085 on laptop ones)."""
+USUAL_LEAST = 0.03
+"""The least slope of ladders of real text: a ladder too noisy to exclude it is not flat, it is noisy."""
 TABLE_ERROR = 0.01
 """A bigram table is counted on finite text: the true entropy of its pairs lies up to about this share lower."""
 NOTHING = 0.01
@@ -182,7 +184,7 @@ def judge_flat(
             f"the loss stays at the bigram entropy and falls by only {slope.value:.2%} an e-fold of compute: there is"
             " nothing to learn in this text beyond its pairs of tokens (or far more compute would be needed to see it)"
         )
-    elif not slope.falls:
+    elif not slope.falls and slope.most < USUAL_LEAST:
         kind, alpha = "unmoved", USUAL_ALPHA
         words = (
             f"the loss does not fall measurably along the frontier ({slope.value:.2%} +- {slope.error:.2%} an e-fold of"

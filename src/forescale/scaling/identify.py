@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy.spatial import cKDTree
 
+from forescale.base.errors import InputError
 from forescale.scaling.noise import Cells
 
 MIN_CELLS, MIN_FORECAST = 5, 4
 """Different (size, tokens) runs that a surface needs, and that a forecast along their own line needs."""
 TIED = 0.12
 """sd of ln tokens around a line in ln size below which the two move as one."""
+NO_LOSS = 50.0
+"""Nats per token, or bits per byte, that no loss comes near."""
+JUMP = 0.5
+"""ln(loss / neighbour's loss) within an e-fold of size and tokens that no surface has; the units differ by 2x and more
+(a token has some 3 to 5 bytes)."""
+MOST_CELLS = 20_000
 SAME = 0.05
 """Logarithms this close are one size, or one number of tokens."""
 
@@ -29,6 +37,36 @@ class Design:
 
 def examine(cells: Cells) -> Design:
     """Judge the design; each refusal says what is missing and what would mend it."""
+    middle = float(np.median(cells.loss))
+    if middle > NO_LOSS:
+        raise InputError(
+            f"the losses are around {middle:,.4g}, which no language model has",
+            why="guessing among a million tokens costs 13.8 nats",
+            remedy="choose the loss with --column loss=NAME; is it a sum, a perplexity, or has it decimal commas?",
+            key="loss",
+        )
+    design = _judge(cells)
+    return replace(design, warnings=[*design.warnings, *_jumps(cells)])
+
+
+def _jumps(cells: Cells) -> list[str]:
+    """Neighbours in size and tokens whose losses lie apart like two units, or like runs that went wrong."""
+    if not MIN_CELLS <= len(cells) <= MOST_CELLS:
+        return []
+    places = np.stack((np.log(cells.size), np.log(cells.tokens)), axis=1)
+    distance, near = (np.asarray(found) for found in cKDTree(places).query(places, k=2))
+    apart = np.abs(np.log(cells.loss[near[:, 1]] / cells.loss))
+    jumping = (distance[:, 1] < 1.0) & (apart > JUMP)
+    if jumping.sum() < max(3, 0.1 * len(cells)):
+        return []
+    return [
+        f"the loss jumps {np.exp(float(np.median(apart[jumping]))):.1f}x between neighbours in size and tokens, at"
+        f" {jumping.sum()} of {len(cells)} settings: nats per token and bits per byte in one column, or runs that went"
+        " wrong? No law of such a table can be trusted"
+    ]
+
+
+def _judge(cells: Cells) -> Design:
     x, y = np.log(cells.size), np.log(cells.tokens)
     sizes, tokens = _distinct(x), _distinct(y)
     span = float(cells.flops.max() / cells.flops.min())

@@ -86,6 +86,15 @@ def _from_csv(text: str, path: Path) -> Rows:
     if not header:
         raise InputError(f"{path} is empty", remedy="the first line names the columns", file=path)
     names = [name.strip() for name in header]
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(
+            f"two columns are named `{twice}`",
+            why="which of them is meant cannot be told",
+            remedy="rename one of them",
+            file=path,
+            line=1,
+        )
     rows: list[Row] = []
     lines: list[int | None] = []
     for cells in reader:
@@ -93,7 +102,11 @@ def _from_csv(text: str, path: Path) -> Rows:
             continue
         if len(cells) > len(names):
             raise InputError(
-                f"a row has {len(cells)} cells under {len(names)} column names", file=path, line=reader.line_num
+                f"a row has {len(cells)} cells under {len(names)} column names",
+                why="a value with a comma in it (a decimal comma, thousands) must stand in quotes",
+                remedy="quote it, or separate the columns by tabs or semicolons",
+                file=path,
+                line=reader.line_num,
             )
         rows.append(dict(zip(names, cells, strict=False)))
         lines.append(reader.line_num)
