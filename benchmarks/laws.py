@@ -10,7 +10,9 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -110,6 +112,42 @@ def point_table(suites: list[Suite]) -> list[str]:
 
 def _join(values: list[float]) -> str:
     return ", ".join(f"{v:.2f}" for v in values)
+
+
+SETTINGS: dict[str, tuple[Any, ...]] = {
+    "power": (0.5, 1.0), "closeness": (10.0, 16.0, 22.0), "floor": ((0.65, 0.1), (0.65, 0.2), (0.55, 0.1)),
+    "exponent": ((0.23, 0.06), (0.23, 0.11), (0.35, 0.11)),
+}  # fmt: skip
+"""What the choice of weights and priors is made among, family by family."""
+
+
+def chosen_elsewhere_table(suites: list[Suite]) -> list[str]:
+    """Mean error where weights and priors are those that do best on the *other* families: what the choice is worth on a
+    suite that had no say in it (both forms' mean, without the correction away from the best split)."""
+    options = [dict(zip(SETTINGS, values, strict=True)) for values in product(*SETTINGS.values())]
+    found: dict[tuple[str, int], Array] = {}
+    for suite in suites:
+        for cut in CUTS:
+            if (keep := split(suite, cut)) is not None:
+                cells = cells_of(suite, keep)
+                ways = [forms_way(tuple(replace(m, **option) for m in MEMBERS)) for option in options]
+                ahead = np.array([way(cells, suite.size[~keep], suite.tokens[~keep]) for way in ways])
+                found[suite.name, cut] = 100 * np.abs(ahead / suite.loss[~keep] - 1).mean(axis=1)
+    family = {suite.name: suite.family for suite in suites}
+    rows: dict[str, list[str]] = {"chosen on the other families": [], "best choice with hindsight": []}
+    for cut in CUTS:
+        parts = {name: errors for (name, c), errors in found.items() if c == cut}
+        picks = {
+            name: int(sum(e / e.min() for (n, _), e in found.items() if family[n] != family[name]).argmin())
+            for name in parts
+        }
+        rows["chosen on the other families"].append(f"{np.mean([parts[n][i] for n, i in picks.items()]):.2f}")
+        rows["best choice with hindsight"].append(f"{np.mean(list(parts.values()), axis=0).min():.2f}")
+    lines = [
+        f"| mean error %, {len(options)} settings of weights and priors | 10x | 30x | 100x |",
+        "| --- | --- | --- | --- |",
+    ]
+    return lines + [f"| {name} | {' | '.join(values)} |" for name, values in rows.items()]
 
 
 # --- intervals --------------------------------------------------------------------------------------------------------
@@ -342,6 +380,7 @@ def main() -> None:
     blocks = {
         "published": published_table(data / "scaling"),
         "points": point_table(suites),
+        "elsewhere": chosen_elsewhere_table(suites),
         "intervals": [*intervals_table(scored), "", *bootstrap_table(suites)],
     }
     for name, lines in blocks.items():
