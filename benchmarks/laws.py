@@ -172,7 +172,7 @@ def score(suite: Suite, cut: int) -> Scored | None:
     cells = cells_of(suite, keep)
     noise = NoiseLaw(DEFAULT_SD, 0.0, float(cells.flops.max()), measured=False)
     core = fit_core(cells, noise)
-    _, inflation = self_check(cells, noise, core, "N2", 0.9)
+    _, inflation, _ = self_check(cells, noise, core, "N2", 0.9)
     laws = laws_of(core, "N2", 0.9)
     parts = [spread(laws, float(n), float(d)) for n, d in zip(suite.size[~keep], suite.tokens[~keep], strict=True)]
     centre = np.array([p.centre for p in parts])

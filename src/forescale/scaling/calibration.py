@@ -30,4 +30,7 @@ QUANTILES: tuple[tuple[float, float], ...] = (
 PRE_SCALING = 2.0
 """Factor on the spread of ladders that have not left the bigram table behind (our probes: 17% misses)."""
 STEEPENING = 2.0
-"""Factor on the lower side where the curve steepens, or may: copying, once learnt, lets the loss fall."""
+"""Factor on the lower side where the curve steepens, or may (copying, once learnt, lets the loss fall), and where the
+largest budgets came out higher than forecast: if they are under-tuned, a tuned run beyond them falls below."""
+LEAN = 1.0
+"""Mean standardised error of the hidden budgets from which they came out higher, not just apart."""

@@ -90,7 +90,7 @@ def _scatter(cells: Cells, members: list[Fitted], noise: NoiseLaw) -> float:
 
 def _off(cells: Cells, predictive: Predictive) -> dict[str, object]:
     """What runs away from the best split miss the surface by, smoothed along ln(size / best), and how they scatter
-    around that: fits look at the frontier and err elsewhere, much the same way at every budget (decision 0105)."""
+    around that: fits look at the frontier and err elsewhere, much the same way at every budget (decision 0106)."""
     pairs = [(float(n), float(d)) for n, d in zip(cells.size, cells.tokens, strict=True)]
     away, ratio = np.array([off_optimum(predictive, n, d) for n, d in pairs]).T
     residual = np.clip(np.log(cells.loss) - [members_mean(predictive, n, d) for n, d in pairs], -0.5, 0.5)
@@ -134,14 +134,15 @@ def laws_of(core: Core, scale: Scale, level: float) -> Laws:
 
 def self_check(
     cells: Cells, noise: NoiseLaw, core: Core, scale: Scale, level: float, n_draws: int = 120
-) -> tuple[SelfCheck | None, float]:
+) -> tuple[SelfCheck | None, float, float]:
     """Hide the largest budgets, fit the rest the same way, and forecast every hidden cell with its interval.
 
-    Also gives the factor on the spread that these forecasts ask for: ladders whose own largest budgets came out as
-    forecast earn a narrower interval, those that did not a wider one.
+    Also gives the factor on the spread that these forecasts ask for (ladders whose own largest budgets came out as
+    forecast earn a narrower interval, those that did not a wider one), and the hidden cells' mean standardised error:
+    above 0 where they ended higher than forecast.
     """
     if not len(core.rolling):
-        return None, 1.0
+        return None, 1.0, 0.0
     origins = np.unique(core.rolling.origin)[::-1]
     counts = np.array([(core.rolling.origin == origin).sum() for origin in origins])
     enough = np.flatnonzero(counts >= 3)
@@ -170,4 +171,4 @@ def self_check(
     # Hidden cells share one origin: together they count as a few, however many they are; of a small ladder as fewer.
     count = min(len(z), calibration.CHECK_COUNT, len(cells) // 6)
     asked = (calibration.CHECK_PRIOR + count * float(np.mean(z**2))) / (calibration.CHECK_PRIOR + count)
-    return check, float(np.clip(np.sqrt(asked), *calibration.CHECK_RANGE))
+    return check, float(np.clip(np.sqrt(asked), *calibration.CHECK_RANGE)), float(np.mean(z))

@@ -114,9 +114,11 @@ def fit(
         largest=largest_of(ready.used) if parts.predictive is not None else None,
     )
     if parts.core is not None:
-        check, inflation = self_check(ready.used, ready.noise, parts.core, table.scale, level)
-        warnings = [*laws.warnings, *_check_warnings(check, level)]
-        predictive = parts.core.predictive.model_copy(update=_widening(ready.rungs, design, inflation))
+        check, inflation, lean = self_check(ready.used, ready.noise, parts.core, table.scale, level)
+        doubts = _check_warnings(check, level)
+        warnings = [*laws.warnings, *doubts]
+        under_tuned = bool(doubts) and lean > calibration.LEAN
+        predictive = parts.core.predictive.model_copy(update=_widening(ready.rungs, design, inflation, under_tuned))
         laws = laws.model_copy(
             update={
                 "self_check": check, "predictive": predictive, "largest": parts.core.largest, "warnings": warnings
@@ -285,11 +287,11 @@ def _trunk_warnings(table: RunTable) -> list[str]:
     return warnings
 
 
-def _widening(rungs: Rungs, design: Design, inflation: float) -> dict[str, float]:
+def _widening(rungs: Rungs, design: Design, inflation: float, under_tuned: bool) -> dict[str, float]:
     widen = max(inflation, calibration.PRE_SCALING) if rungs.regime == "pre-scaling" else inflation
     if not design.surface:
         widen *= 1.5
-    return {"widen": widen, "widen_low": calibration.STEEPENING if rungs.steepening else 1.0}
+    return {"widen": widen, "widen_low": calibration.STEEPENING if rungs.steepening or under_tuned else 1.0}
 
 
 def _scales(ready: Prepared, design: Design) -> tuple[dict[str, float], list[ScaleCurve]]:

@@ -168,7 +168,7 @@ def solve(
     """Fit every row of `weights` [b, n] by damped Gauss-Newton on Huber-weighted log residuals with priors.
 
     The residual scale is found with loose priors first, and the priors then weigh against it: found under firm ones, it
-    would hold what they made the runs miss, and the more the runs disagreed the less they would count (decision 0105).
+    would hold what they made the runs miss, and the more the runs disagreed the less they would count (decision 0106).
     """
     theta = start.copy()
     damping = np.full(len(theta), 1e-2)
