@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from forescale.base.errors import InputError
 from forescale.scaling.columns import number
 from forescale.scaling.fit import fit
+from forescale.scaling.forecast import forecast
 from forescale.scaling.synthetic import make_ladder
 
 ROWS = make_ladder("well-specified", 0).rows
@@ -54,3 +56,14 @@ def test_two_seeds_that_disagree_do_not_make_a_ladder_flat():
     assert any("seeds disagree strongly" in w for w in found.warnings)
     assert not any(w.startswith("flat") for w in found.warnings)
     assert found.allocation is not None
+
+
+def test_a_very_long_table_is_thinned_and_says_so():
+    rng = np.random.default_rng(0)
+    size = np.exp(rng.uniform(np.log(1e7), np.log(1e9), 4000))
+    tokens = size * np.exp(rng.uniform(1, 5, 4000))
+    loss = (1.7 + 400 / size**0.34 + 410 / tokens**0.28) * np.exp(0.002 * rng.standard_normal(4000))
+    laws = fit({"flops_per_token": size, "tokens": tokens, "loss": loss})
+    assert any("4,000 different sizes" in warning for warning in laws.warnings)
+    made = forecast(laws, model_scale=1e10, tokens=2e11)
+    assert made.loss == pytest.approx(1.7 + 400 / 1e10**0.34 + 410 / 2e11**0.28, rel=0.01)

@@ -31,7 +31,7 @@ from forescale.scaling.ensemble import FORMS, MEMBERS, PLAIN
 from forescale.scaling.hyper import fit_hyper
 from forescale.scaling.identify import Design, examine
 from forescale.scaling.isoflop import allocation_of_surface, allocation_through, minima
-from forescale.scaling.noise import Cells, NoiseLaw, cells_of, measure_noise, noise_law
+from forescale.scaling.noise import Cells, NoiseLaw, cells_of, measure_noise, noise_law, thin
 from forescale.scaling.pinned import fit_chinchilla
 from forescale.scaling.scales import compare_units
 from forescale.scaling.surfaces import Form
@@ -51,11 +51,13 @@ class Prepared:
     points: list[NoisePoint]
     noise: NoiseLaw
     cells: Cells
-    """All cells."""
+    """All cells, thinned where they are very many."""
     used: Cells
     """The cells on the curve."""
     rungs: Rungs
     dropped: list[LeftOut]
+    thinned: int = 0
+    """Cells that were left out because there are more than a fit needs."""
 
 
 def fit(
@@ -147,7 +149,8 @@ def prepare(table: RunTable, band: float = 0.0025, minimum_steps: int = MINIMUM_
     top = float(table.flops.max())
     points = measure_noise(table)
     noise = noise_law(points, top)
-    cells = cells_of(table, noise, band)
+    every = cells_of(table, noise, band)
+    cells = thin(every)
     rungs = judge(table, cells, noise, minimum_steps)
     keep = np.ones(len(cells), dtype=bool)
     dropped: list[LeftOut] = []
@@ -161,7 +164,7 @@ def prepare(table: RunTable, band: float = 0.0025, minimum_steps: int = MINIMUM_
             reason = next((text for c, text in reasons.items() if abs(np.log(c / cells.budget[i])) < 0.4), "")
             reason = f"its budget is below the scaling regime: {reason}" if reason else "too few optimizer steps"
             dropped += [LeftOut(row=int(table.row[k]), reason=reason) for k in cells.members[i]]
-    return Prepared(table, points, noise, cells, cells.take(keep), rungs, dropped)
+    return Prepared(table, points, noise, cells, cells.take(keep), rungs, dropped, len(every) - len(cells))
 
 
 def _few_steps(table: RunTable, cells: Cells, minimum_steps: int) -> npt.NDArray[np.bool_]:
@@ -172,6 +175,11 @@ def _few_steps(table: RunTable, cells: Cells, minimum_steps: int) -> npt.NDArray
 
 def _noise_warnings(ready: Prepared) -> list[str]:
     warnings = []
+    if ready.thinned:
+        warnings.append(
+            f"{ready.thinned + len(ready.cells):,} different sizes and tokens: the surface is fitted on the"
+            f" {len(ready.cells) // 2} of most compute and as many spread over the others"
+        )
     for point in ready.points:
         if point.seed_sd > 0.02:
             warnings.append(

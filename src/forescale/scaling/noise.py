@@ -19,6 +19,8 @@ Ints = npt.NDArray[np.int64]
 
 DEFAULT_SD = 0.0007
 """Relative seed noise where nothing was replicated: the upper end of 0.02-0.07% seen on public ladders."""
+MOST_CELLS = 600
+"""Points of the surface beyond which a table is thinned: fits weigh the frontier, which a few hundred points fix."""
 SLOPE, SLOPE_SD = -0.3, 0.15
 """d ln(noise) / d ln C expected before measuring, and how firmly: 1.6% at 1e11 to hundredths at 1e19 (our probes)."""
 
@@ -41,8 +43,9 @@ class NoiseLaw:
 def measure_noise(table: RunTable) -> list[NoisePoint]:
     """Pooled relative spread of replicates, budget by budget."""
     squares: dict[float, list[tuple[float, int, int]]] = {}
-    for setting in np.unique(table.setting):
-        members = np.flatnonzero(table.setting == setting)
+    order = np.argsort(table.setting, kind="stable")
+    starts = np.flatnonzero(np.diff(table.setting[order], prepend=table.setting[order[0]] - 1))
+    for members in np.split(order, starts[1:]):
         if len(members) < 2:
             continue
         losses = table.loss[members]
@@ -131,6 +134,18 @@ def cells_of(table: RunTable, law: NoiseLaw, band: float) -> Cells:
         table.size[first], table.tokens[first], table.flops[first], np.array(losses), table.budget[first],
         table.trunk[first], np.array(noise), tuple(members),
     )  # fmt: skip
+
+
+def thin(cells: Cells) -> Cells:
+    """The MOST_CELLS / 2 cells of most compute, and as many spread evenly over the others; all where they are fewer.
+
+    Runs far below the largest hardly count, and hundreds of refits of each cost minutes.
+    """
+    if len(cells) <= MOST_CELLS:
+        return cells
+    order, half = np.argsort(cells.flops, kind="stable"), MOST_CELLS // 2
+    spread = np.linspace(0, len(cells) - half - 1, half).round().astype(int)
+    return cells.take(np.sort(np.concatenate((order[spread], order[-half:]))))
 
 
 def _near_optimal(table: RunTable, rows: Ints, law: NoiseLaw, band: float) -> tuple[Ints, float, float]:
