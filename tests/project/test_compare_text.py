@@ -11,11 +11,12 @@ from compare_texts import RECIPE, texts_of, write
 
 from forescale import worker
 from forescale.base.artifact import read_manifest
-from forescale.base.errors import ConfigError, InputError
+from forescale.base.errors import ConfigError, InputError, SystemFailure
 from forescale.base.executor import InlineExecutor
 from forescale.base.records.loss import LossSum
 from forescale.base.records.run import RunRecord
 from forescale.base.records.tokens import TokensSummary
+from forescale.cli.main import main
 from forescale.project.compare_verb import compare_verb, kind_of, named_corpora
 from forescale.project.ladder import read_rows
 from forescale.project.meter_runs import small_recipe
@@ -144,6 +145,43 @@ def test_a_finished_comparison_repeats_nothing_and_a_cut_one_only_what_is_missin
     assert changed == [trunk / "record.json"]
     assert again.better == made.better
     assert again.paired == made.paired
+
+
+def test_what_the_machine_refused_ends_with_8_and_seals_nothing(compared, monkeypatch):
+    root, made = compared
+    table, again = made.tables["blue"], [root / "red", root / "blue"]
+    folder = Path(table).parent
+    (folder / "manifest.json").unlink()
+    lost = max(folder.glob("runs/*"))
+    shutil.rmtree(lost)
+    whole = Path(table).read_text()
+    Path(table).write_text("".join(line for line in whole.splitlines(keepends=True) if lost.name not in line))
+
+    def on_a_full_disk(spec):
+        if spec.out_dir == str(lost):
+            raise SystemFailure("cannot write: No space left on device", remedy="free space", file=lost)
+        return trained(spec)
+
+    monkeypatch.setattr(worker, "run_trunk", on_a_full_disk)
+    with pytest.raises(SystemFailure, match="No space left"):
+        Project(root).compare(again, validation=[root / "green"])
+    assert not (folder / "manifest.json").exists()
+    monkeypatch.setattr(worker, "run_trunk", trained)
+    assert Project(root).compare(again, validation=[root / "green"]).paired == made.paired
+    assert sorted(Path(table).read_text().splitlines()) == sorted(whole.splitlines())
+
+
+def test_the_ladder_verb_says_how_far_it_is_beside_its_json(compared, tmp_path, capsys):
+    root, _ = compared
+    (tmp_path / "forescale.toml").write_text(RECIPE)
+    shutil.copytree(root / "comparisons/red-blue/tokens/red", tmp_path / "tokens")
+    shutil.copytree(root / "comparisons/red-blue/tokenizer", tmp_path / "tokenizer")
+    assert main(["ladder", "--json", "--workspace", str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    runs = json.loads(told.out)["runs"]
+    lines = [line for line in told.err.splitlines() if line.startswith("ladder: ")]
+    assert lines[0].startswith(f"ladder: 0 of {runs} runs")
+    assert lines[-1].startswith(f"ladder: {runs} of {runs} runs")
 
 
 def test_the_ladders_are_read_as_finished_runs(compared):

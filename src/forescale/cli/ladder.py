@@ -53,9 +53,14 @@ def ladder(
     ray_address: RayAddress = None,
 ) -> Any:
     """Train a grid of small runs; killed and started again it repeats none that finished."""
-    return common.project(executor, ray_address).ladder(
-        name=name, dry_run=dry_run, target=target, until_interval=until_interval, allowance=allowance
-    )
+    from forescale.project.display import live_ladder
+
+    project = common.project(executor, ray_address)
+    with live_ladder(project.recipe.ladder.cores or None) as progress:
+        return project.ladder(
+            name=name, dry_run=dry_run, target=target, until_interval=until_interval, allowance=allowance,
+            progress=progress,
+        )  # fmt: skip
 
 
 def suggest(

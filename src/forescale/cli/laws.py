@@ -244,17 +244,14 @@ def compare(
 ) -> Any:
     """Which corpus is better at which scale, and how surely; on text it runs the same small ladder for each."""
     from forescale.project.compare_verb import compare_verb
-    from forescale.project.display import Display
+    from forescale.project.display import live_ladder
 
-    display = Display()
-    try:
+    with live_ladder() as progress:
         return compare_verb(
             corpora, validation=validation or [], name=name, tokenizer=tokenizer,
             **reading(scale, column, where, group, metric),
-            project=lambda: common.project(executor, ray_address), progress=display.ladder(),
+            project=lambda: common.project(executor, ray_address), progress=progress,
         )  # fmt: skip
-    finally:
-        display.stop()
 
 
 def ledger(common: Common) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from forescale.base.records.tokens import TokensSummary
     from forescale.project.timing import Speeds
     from forescale.scaling.ladder import Design
+
+
+LadderUpdate = Callable[["Design", Sequence[RunRecord]], None]
+"""What a ladder calls as its trunks end."""
 
 
 def clock(seconds: float) -> str:
@@ -93,21 +98,20 @@ class Display:
             f"of single tokens {summary.unigram_bpb:.3f}"
         )
 
-    def ladder(self, speeds: Speeds | None = None) -> Callable[[Design, Sequence[RunRecord]], None]:
-        """A live table of the ladder: done, running, time left (from what has ended, where no speeds are known)."""
-        view = LadderView(speeds)
+    def ladder(self, speeds: Speeds | None = None, workers: int | None = None) -> LadderUpdate:
+        """A live table of the ladder: done, running, time left (from what has ended, where no speeds are known).
+
+        `workers`: runs at once, by default one a core. Where standard error is no terminal, a line a trunk.
+        """
+        view = LadderView(speeds, workers)
 
         def update(plan: Design, records: Sequence[RunRecord]) -> None:
             view.update(plan, records)
-            if self._live is None:
-                self._live = Live(
-                    view, console=self.console, refresh_per_second=1, transient=not self.console.is_terminal
-                )
-                if self.console.is_terminal:
-                    self._live.start()
-                else:
-                    self._live = None
-                    self.console.print(view.line())
+            if not self.console.is_terminal:
+                self.console.print(view.line(), soft_wrap=True)
+            elif self._live is None:
+                self._live = Live(view, console=self.console, refresh_per_second=1)
+                self._live.start()
 
         return update
 
@@ -178,6 +182,16 @@ class Display:
         self.console.print(table)
 
 
+@contextmanager
+def live_ladder(workers: int | None = None) -> Iterator[LadderUpdate]:
+    """A live ladder that ends with the verb, however the verb ends."""
+    display = Display()
+    try:
+        yield display.ladder(workers=workers)
+    finally:
+        display.stop()
+
+
 def forecast_words(loss: float, interval: tuple[float, float] | None, level: float = 0.9) -> str:
     """A forecast in words."""
     words = f"{loss:.4f} bits per byte"
@@ -187,8 +201,8 @@ def forecast_words(loss: float, interval: tuple[float, float] | None, level: flo
 class LadderView:
     """A renderable that reads the running trunks' logs whenever it is drawn."""
 
-    def __init__(self, speeds: Speeds | None) -> None:
-        self._speeds = speeds
+    def __init__(self, speeds: Speeds | None, workers: int | None = None) -> None:
+        self._speeds, self._workers = speeds, workers
         self._design: Design | None = None
         self._records: list[RunRecord] = []
         self._start = time.monotonic()
@@ -200,8 +214,11 @@ class LadderView:
         self._design, self._records = plan, list(records)
 
     def line(self) -> str:
-        """One line for a log that is no terminal."""
-        return f"ladder: {len(self._records)} runs ended after {clock(time.monotonic() - self._start)}"
+        """How far the ladder is, for a log that is no terminal too."""
+        of = sum(len(spec.branches) for spec in self._design.specs) if self._design else 0
+        left = self._left()
+        words = f", about {clock(left)} left" if left else ""
+        return f"ladder: {len(self._records)} of {of} runs ended after {clock(time.monotonic() - self._start)}{words}"
 
     def __rich__(self) -> Group:
         table = Table(box=None, pad_edge=False)
@@ -213,9 +230,7 @@ class LadderView:
                 last = None if spec.name in ended else last_line(Path(spec.out_dir) / "log.jsonl")
                 if last is not None:
                     table.add_row(*self._row(spec, last))
-        left = self._left()
-        words = "" if left is None else f", about {clock(left)} left"
-        return Group(table, *self._best(), self.line() + words)
+        return Group(table, *self._best(), self.line())
 
     def _best(self) -> list[str]:
         """The best loss at each budget; a line a corpus."""
@@ -248,12 +263,11 @@ class LadderView:
             return None
         ended = {r.trunk for r in self._records}
         todo = [s for s in self._design.specs if s.name not in ended]
+        at_once = max(1, min(self._workers or cores(), len(todo)))
         if self._speeds is not None:
-            return sum(trunk_tokens(s) * self._speeds.seconds_per_token(s.shape) for s in todo) / cores()
-        price = {s.name: trunk_tokens(s) * s.shape.flops_per_token for s in self._design.specs}
-        took = sum(r.seconds for r in self._records)
-        done = sum(price.get(name, 0.0) for name in ended)
-        return took / done * sum(price[s.name] for s in todo) / cores() if done and took else None
+            return sum(trunk_tokens(s) * self._speeds.seconds_per_token(s.shape) for s in todo) / at_once
+        took, done = sum(r.seconds for r in self._records), sum(r.flops for r in self._records)
+        return took / done * sum(trunk_tokens(s) * s.shape.flops_per_token for s in todo) / at_once if done else None
 
 
 def last_line(path: Path) -> dict[str, float] | None:

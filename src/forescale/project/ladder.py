@@ -6,12 +6,14 @@ import csv
 import io
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forescale.base.artifact import read_manifest, recipe_hash
 from forescale.base.config import ModelSection
 from forescale.base.errors import InputError, SystemFailure
+from forescale.base.executor import Executor
 from forescale.base.files import write_atomic
 from forescale.base.records.ladder import LadderSummary
 from forescale.base.records.run import RUN_COLUMNS, RunRecord
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from forescale.project.project import Project
 
 Progress = Callable[[Design, Sequence[RunRecord]], None]
-"""Called with the design at the start, and after each trunk with all records so far."""
+"""Called with the design (without trunks that failed) at the start, and after each trunk, with all records so far."""
 
 
 def grounds(project: Project, name: str) -> Grounds:
@@ -83,17 +85,15 @@ def run_ladder(
 
 
 def _run(project: Project, name: str, folder: Path, plan: Design, progress: Progress | None) -> LadderSummary:
-    if progress:
-        progress(plan, [])
-    start = time.monotonic()
-    records, failed = _train(project, folder / "runs.csv", plan, progress)
+    start, table = time.monotonic(), folder / "runs.csv"
+    records, failed = run_trunks(project.executor(), plan, lambda spec: table, "ladder", progress)
     seconds = _sittings(folder, time.monotonic() - start)
     if not any(r.status == "finished" for r in records):
         raise InputError(
             f"no run of the ladder {name} finished",
             why="; ".join(f"{trunk}: {reason}" for trunk, reason in list(failed.items())[:3]),
             remedy=f"look into {folder}/runs/*/log.jsonl, then run forescale ladder again",
-            file=folder / "runs.csv",
+            file=table,
         )
     return _summary(name, folder, plan, records, failed, seconds)
 
@@ -103,8 +103,9 @@ def run_specs(
 ) -> LadderSummary:
     """More runs for a ladder that has ended: rows are added to its table."""
     folder = project.workspace.ladder(name)
-    start = time.monotonic()
-    records, failed = _train(project, folder / "runs.csv", Design(before.budgets, tuple(specs)), progress)
+    start, table = time.monotonic(), folder / "runs.csv"
+    plan = Design(before.budgets, tuple(specs))
+    records, failed = run_trunks(project.executor(), plan, lambda spec: table, "ladder", progress)
     done = [r for r in records if r.status == "finished"]
     return before.model_copy(
         update={
@@ -117,23 +118,30 @@ def run_specs(
     )
 
 
-def _train(
-    project: Project, table: Path, plan: Design, progress: Progress | None
+def run_trunks(
+    executor: Executor, plan: Design, table_of: Callable[[RunSpec], Path], label: str, progress: Progress | None
 ) -> tuple[list[RunRecord], dict[str, str]]:
-    """Every trunk through the executor; rows are appended as trunks end. Gives records and failures by name."""
+    """Every trunk through the executor; each one's rows are appended to its table as it ends.
+
+    Gives the records, and why trunks or runs failed, by name. What the machine refused (a full disk) is raised once
+    all trunks have ended.
+    """
     from forescale.worker import run_trunk
 
     records: list[RunRecord] = []
     failed: dict[str, str] = {}
     system: SystemFailure | None = None
-    for outcome in project.executor().map(run_trunk, list(plan.specs), label="ladder"):
+    if progress:
+        progress(plan, records)
+    for outcome in executor.map(run_trunk, list(plan.specs), label=label):
         if outcome.error is not None:
             failed[outcome.part.name] = str(outcome.error).splitlines()[0]
             system = outcome.error if isinstance(outcome.error, SystemFailure) else system
+            plan = replace(plan, specs=tuple(spec for spec in plan.specs if spec.name != outcome.part.name))
         else:
             ended = list(outcome.result or [])
             records += ended
-            append_rows(table, ended)
+            append_rows(table_of(outcome.part), ended)
             failed |= {r.run: r.reason for r in ended if r.status != "finished"}
         if progress:
             progress(plan, records)

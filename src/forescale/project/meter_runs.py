@@ -12,10 +12,9 @@ from forescale.base.artifact import Folder, read_manifest
 from forescale.base.config import Recipe
 from forescale.base.errors import ConfigError, InputError
 from forescale.base.records.ladder import LadderSummary
-from forescale.base.records.run import RunRecord
 from forescale.base.records.spec import RunSpec
 from forescale.base.records.tokens import TokensSummary
-from forescale.project.ladder import append_rows, read_rows, shape_rule
+from forescale.project.ladder import read_rows, run_trunks, shape_rule
 from forescale.scaling.identify import MIN_CELLS
 from forescale.scaling.ladder import Design, Grounds, design, rungs, trunk_tokens
 
@@ -157,27 +156,14 @@ def _run(meter: Meter, designs: Mapping[str, Design], folders: Mapping[str, Fold
     """Every missing trunk through one executor, dearest first; each table grows as its trunks end."""
     if not designs:
         return
-    from forescale.worker import run_trunk
-
     specs = sorted((s for plan in designs.values() for s in plan.specs), key=_price, reverse=True)
     whole = Design(next(iter(designs.values())).budgets, tuple(specs))
-    records: list[RunRecord] = []
-    failed: dict[str, dict[str, str]] = {name: {} for name in designs}
-    if progress:
-        progress(whole, records)
-    for outcome in meter.project.executor().map(run_trunk, specs, label="compare"):
-        corpus = outcome.part.group
-        if outcome.error is not None:
-            failed[corpus][outcome.part.name] = str(outcome.error).splitlines()[0]
-        else:
-            ended = list(outcome.result or [])
-            records += ended
-            append_rows(folders[corpus].path / "runs.csv", ended)
-            failed[corpus] |= {r.run: r.reason for r in ended if r.status != "finished"}
-        if progress:
-            progress(whole, records)
+    tables = {name: folders[name].path / "runs.csv" for name in designs}
+    records, reasons = run_trunks(meter.project.executor(), whole, lambda s: tables[s.group], "compare", progress)
+    corpus_of = {s.name: s.group for s in specs} | {r.run: r.group for r in records}
     for name, plan in designs.items():
-        folders[name].summary = _summary(name, folders[name].path, plan, failed[name]).to_json()
+        failed = {run: reason for run, reason in reasons.items() if corpus_of[run] == name}
+        folders[name].summary = _summary(name, folders[name].path, plan, failed).to_json()
 
 
 def _price(spec: RunSpec) -> float:
