@@ -1,10 +1,13 @@
+import errno
 import json
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 
-from forescale.base.errors import ArtifactError, InputError
+from forescale.base.errors import ArtifactError, InputError, SystemFailure
 from forescale.base.shape import ModelShape
 from forescale.model import weights
 from forescale.model.transformer import Transformer, initialise
@@ -148,3 +151,34 @@ def test_foreign_tied_weights_with_other_constants(model: Transformer, tmp_path:
     assert again.head.weight is again.embedding.weight
     assert (again.norm.eps, again.blocks[0].ffn_norm.eps, again.rope_theta) == (1e-5, 1e-5, 5e4)
     assert torch.equal(again.logits(again(IDS)), tied.logits(tied(IDS)))
+
+
+def test_a_full_disk_names_the_file_and_leaves_nothing(
+    model: Transformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights.save(model, tmp_path / "w", None)
+    before = (tmp_path / "w" / "model.safetensors").read_bytes()
+
+    def full(tensors: object, path: Path, metadata: object) -> None:
+        raise SafetensorError(f"Error while serializing: I/O error: No space left (os error {errno.ENOSPC})")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("safetensors.torch.save_file", full)
+        with pytest.raises(SystemFailure, match="No space left on device") as told:
+            weights.save(model, tmp_path / "w", None)
+    assert told.value.file == str(tmp_path / "w" / "model.safetensors")
+    assert "free space" in told.value.remedy
+    assert [p.name for p in tmp_path.iterdir()] == ["w"]
+    assert (tmp_path / "w" / "model.safetensors").read_bytes() == before
+
+
+def test_where_safetensors_hides_the_error_of_the_operating_system(
+    model: Transformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = safetensors.torch.save_file
+    with monkeypatch.context() as patch:  # what its library says of a path that cannot be written
+        patch.setattr("safetensors.torch.save_file", lambda t, path, metadata: real(t, path.parent / "no" / "x"))
+        with pytest.raises(SystemFailure, match="No such file") as told:
+            weights.save(model, tmp_path / "w", None)
+    assert told.value.exit_code == 8
+    assert list(tmp_path.iterdir()) == []

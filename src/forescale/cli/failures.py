@@ -49,9 +49,6 @@ def in_our_words(error: BaseException) -> ForescaleError:
         return MissingExtraError.of(EXTRA_OF[module], f"this verb uses {module}, which is not installed, and")
     if isinstance(error, OSError):
         return _operating_system(error)
-    if type(error).__name__ == "SafetensorError" and "(os error " in str(error):  # its library hides the OSError
-        number = str(error).rpartition("os error ")[2].partition(")")[0]
-        return _operating_system(OSError(int(number), os.strerror(int(number))))
     if isinstance(error, MemoryError):
         return SystemFailure("out of memory", remedy="close other programs, or make the run smaller")
     return OurBug(

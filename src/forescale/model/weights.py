@@ -96,7 +96,8 @@ def save_state(
         _put_in_place(aside, folder)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
-        raise disk_failure(error, folder) from error
+        named = Path(error.filename or aside)
+        raise disk_failure(error, folder / named.name if named.parent == aside else folder) from error
 
 
 def config_json(
@@ -162,8 +163,6 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 def _write_tensors(tensors: dict[str, Tensor], folder: Path) -> None:
     """One `model.safetensors`, or several with their index."""
-    from safetensors.torch import save_file
-
     files: list[dict[str, Tensor]] = [{}]
     size = 0
     for name, tensor in tensors.items():
@@ -174,15 +173,29 @@ def _write_tensors(tensors: dict[str, Tensor], folder: Path) -> None:
         files[-1][name] = tensor.cpu().contiguous()
         size += n
     if len(files) == 1:
-        save_file(files[0], folder / "model.safetensors", metadata={"format": "pt"})
+        _save_file(files[0], folder / "model.safetensors")
         return
     names: dict[str, str] = {}
     for number, part in enumerate(files, 1):
         file = f"model-{number:05d}-of-{len(files):05d}.safetensors"
-        save_file(part, folder / file, metadata={"format": "pt"})
+        _save_file(part, folder / file)
         names |= dict.fromkeys(part, file)
     total = sum(t.numel() * t.element_size() for t in tensors.values())
     _write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": names})
+
+
+def _save_file(tensors: dict[str, Tensor], path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        hidden = re.search(r"\(os error (\d+)\)", str(error))  # all that its library leaves of an OSError
+        if hidden is None:
+            raise
+        number = int(hidden[1])
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def _put_in_place(aside: Path, folder: Path) -> None:
