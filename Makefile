@@ -35,6 +35,8 @@ bench-demo: $(VENV)/.dev
 
 bench-laws: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.laws
+	$(BIN)/python -m benchmarks.hyper --write
+	$(BIN)/python -m benchmarks.suggest --write
 
 bench-ladders: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.ladders

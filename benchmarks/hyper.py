@@ -1,6 +1,6 @@
 """How good are the learning-rate and batch laws? Excess over the smoothed optimum on larger cells left out of the fit.
 
-    python benchmarks/hyper.py [--json]
+    python -m benchmarks.hyper [--json | --write]
 
 Step Law's public cells (`steplaw_dense_small.csv`): the laws are fitted on the smallest 3, 4, 6 and 8 cells, their
 choice for each larger cell is read off that cell's own smooth surface. Beside them: published laws, which saw none of
@@ -14,6 +14,7 @@ import sys
 
 import numpy as np
 
+from benchmarks.laws import write
 from forescale.base.runtime import test_data
 from forescale.scaling import published
 from forescale.scaling.hyper import choose
@@ -50,7 +51,11 @@ def held_out(cells: list[tuple[Cell, Smooth]]) -> list[dict[str, object]]:
         assert choice.rate is not None
         assert choice.batch is not None
         rows.append(
-            _row(f"ours, fitted on the {n} smallest cells", excess, f"{choice.rate.names}, {choice.batch.names}")
+            _row(
+                f"ours, fitted on the {n} smallest cells",
+                excess,
+                f"rate: {', '.join(choice.rate.names)}; batch: {', '.join(choice.batch.names)}",
+            )
         )
     return rows
 
@@ -68,7 +73,7 @@ def by_published(cells: list[tuple[Cell, Smooth]]) -> list[dict[str, object]]:
             batch = laws.batch.value(**given)
             rate = laws.learning_rate.value(**given, batch_tokens=batch)
             excess.append(100 * surface.excess(float(np.log(rate)), float(np.log(batch))))
-        rows.append(_row(f"published: {name}", excess, "all cells"))
+        rows.append(_row(f"published: {name}", excess, "as published"))
     return rows
 
 
@@ -88,11 +93,13 @@ def main() -> None:
     if "--json" in sys.argv:
         print(json.dumps(rows))
         return
-    print(f"{'laws':42s} {'cells':>5s} {'mean %':>8s} {'max %':>8s}  note")
-    for row in rows:
-        print(
-            f"{row['laws']:42s} {row['cells']:5d} {row['mean_percent']:8.3f} {row['max_percent']:8.3f}  {row['note']}"
-        )
+    lines = ["| laws | cells judged on | mean excess % | largest % | law in |", "| --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| {r['laws']} | {r['cells']} | {r['mean_percent']:.3f} | {r['max_percent']:.3f} | {r['note']} |" for r in rows
+    ]
+    print("\n".join(lines))
+    if "--write" in sys.argv:
+        write("hyper", lines)
 
 
 if __name__ == "__main__":

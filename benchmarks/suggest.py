@@ -1,6 +1,6 @@
 """Does `ladder suggest` buy a forecast for less compute than a uniform grid? A replay on public grids.
 
-    python benchmarks/suggest.py [--json]
+    python -m benchmarks.suggest [--json | --write]
 
 The harness owns the losses and hands out only those that were bought. Both ways begin with the three cheapest budgets.
 The uniform grid then buys whole budgets, the cheapest first; `suggest` buys what it proposes among the same rows. The
@@ -17,6 +17,7 @@ import warnings as python_warnings
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.laws import write
 from forescale.base.errors import ForescaleError
 from forescale.base.runtime import test_data
 from forescale.scaling.fit import fit
@@ -171,15 +172,24 @@ def main() -> None:
     if "--json" in sys.argv:
         print(json.dumps(results))
         return
+    lines = [
+        "| set | width of the 90% interval % | uniform: FLOPs | error % | suggested / uniform | error % |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for result in results:
-        print(f"{result['set']}: compute for one width, suggested / uniform: {result['mean_ratio'] or math.nan:.2f}")
         for row in result["stages"]:
-            ratio = "never" if row["ratio"] is None else f"{row['ratio']:.2f}"
-            error = "" if row["suggested_error"] is None else f" (error {100 * row['suggested_error']:+.2f}%)"
-            print(
-                f"  width {100 * row['width']:5.2f}%  uniform {row['uniform_flops']:.2e} FLOPs "
-                f"(error {100 * row['uniform_error']:+.2f}%)  suggested / uniform {ratio}{error}"
+            ours = (
+                " never | |" if row["ratio"] is None else f" {row['ratio']:.2f} | {100 * row['suggested_error']:+.2f} |"
             )
+            lines.append(
+                f"| {result['set']} | {100 * row['width']:.2f} | {row['uniform_flops']:.2e} |"
+                f" {100 * row['uniform_error']:+.2f} |{ours}"
+            )
+    means = ", ".join(f"{r['set']} {r['mean_ratio'] or math.nan:.2f}" for r in results)
+    lines += ["", f"Compute for one width, suggested / uniform, geometric mean over the stages: {means}."]
+    print("\n".join(lines))
+    if "--write" in sys.argv:
+        write("suggest", lines)
 
 
 if __name__ == "__main__":

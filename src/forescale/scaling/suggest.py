@@ -57,7 +57,7 @@ class State:
     reach: tuple[float, float, float]
     """Largest compute, size and tokens so far."""
     growth: float
-    """sd of the target's error per unit of ln distance."""
+    """sd of the target's error at e-fold extrapolation; its variance grows with ln distance, as in a forecast."""
     floor: float
     """Variance of the target that no run can take away: its own seed noise and scatter."""
     target: tuple[float, float, float]
@@ -66,7 +66,7 @@ class State:
     def sd(self) -> float:
         """The target's standard deviation now."""
         away = max(0.0, *(math.log(goal / have) for goal, have in zip(self.target, self.reach, strict=True)))
-        return math.sqrt(max(self.covariance[0, 0], 0.0) + (self.growth * away) ** 2 + self.floor)
+        return math.sqrt(max(self.covariance[0, 0], 0.0) + self.growth**2 * away + self.floor)
 
     def after(self, k: int, run: Candidate) -> State:
         """The state once candidate `k` (0 = first) has been seen."""
@@ -198,7 +198,7 @@ def _state(laws: Laws, rows: list[Candidate], size: float, tokens: float) -> Sta
         noise.append(own.seed**2 + own.scatter**2 + own.growth**2 + 1e-10)
     return State(
         covariance, np.array(noise), (laws.largest.flops, laws.largest.size, laws.largest.tokens),
-        predictive.sd_growth, parts.seed**2 + parts.scatter**2, (laws.flops_factor * size * tokens, size, tokens),
+        predictive.sd_growth, parts.seed**2 + parts.scatter**2 + parts.off**2, (laws.flops_factor * size * tokens, size, tokens),
     )  # fmt: skip
 
 
