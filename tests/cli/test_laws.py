@@ -170,6 +170,28 @@ def test_fit_and_forecast_of_the_example(run: Any, empty_home: Path) -> None:
     assert run("plan", "--flops", "1e20", "--laws", "laws", "--json").json["forecast"]["interval"]
 
 
+def test_one_budget_is_told_which_others_to_run(run: Any, empty_home: Path, runs: Path) -> None:
+    with runs.open() as file:
+        rows = list(csv.DictReader(file))
+    top = max(float(row["budget"]) for row in rows)
+    with (empty_home / "one.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(row for row in rows if float(row["budget"]) == top)
+    ended = run("ladder", "suggest", "one.csv", "--target", "1e20")
+    assert ended.code == 3
+    assert "all runs are of one compute, 6.4e+18 FLOPs" in ended.err
+    remedy = ended.err.partition("try: ")[2]
+    assert "ladder suggest" not in remedy
+    assert "2e+18 (M about " in remedy
+
+
+def test_a_table_compared_with_itself_is_refused(run: Any, empty_home: Path, runs: Path) -> None:
+    ended = run("compare", runs, runs.parent / ".." / runs.parent.name / "runs.csv")
+    assert ended.code == 2
+    assert "named twice: it is the same as" in ended.err
+
+
 def test_fit_in_a_workspace_is_an_artifact(run: Any, tmp_path: Path, runs: Path) -> None:
     run("init", tmp_path)
     first = run("fit", runs, "--workspace", tmp_path, "--json")

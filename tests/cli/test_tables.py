@@ -115,6 +115,17 @@ def test_laws_that_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert "too few budgets" in err
 
 
+def test_a_flat_ladder_has_a_floor_and_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    surface = Surface(form="flat", E=4.2, A=0.0, alpha=0.0, B=0.0, beta=0.0, intervals={"E": (4.1, 4.3)})
+    said = "flat: the loss does not fall measurably: nothing to learn. No allocation and no compute law"
+    tables.show("fit", Laws(runs=RunsSummary(used=9), surface=surface, warnings=[said]).to_json())
+    out = capsys.readouterr().out
+    assert "4.1 to 4.3" in out
+    assert "no slopes: the loss does not fall measurably: nothing to learn\n" in out
+    assert "alpha" not in out
+    assert "gamma" not in out
+
+
 def test_layouts_are_for_verbs_that_there_are() -> None:
     from forescale.cli.docs import verbs
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,6 +109,19 @@ def test_one_table_with_groups_is_fitted_group_by_group() -> None:
     assert made.exponents["clean"].model_exponent == pytest.approx(0.5, abs=0.1)
     named = compare({"a": runs("", 1.6, 1), "b": runs("", 1.9, 2)})
     assert set(named.corpora) == {"a", "b"}
+
+
+def test_tables_of_one_name_are_told_apart_or_refused(tmp_path: Path) -> None:
+    files = []
+    for name, floor in (("a", 1.6), ("b", 1.9)):
+        (tmp_path / name).mkdir()
+        files.append(tmp_path / name / "runs.jsonl")
+        files[-1].write_text("".join(json.dumps(row) + "\n" for row in runs("", floor, 1)))
+    assert list(compare(files).corpora) == [str(file) for file in files]
+    with pytest.raises(InputError, match="two tables of runs have one name"):
+        compare([files[0], files[0]])
+    with pytest.raises(InputError, match="one name: web"):
+        compare([runs("web", 1.6, 1), runs("web", 1.9, 2)])
 
 
 def test_suggested_runs_narrow_the_forecast() -> None:

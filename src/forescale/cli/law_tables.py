@@ -30,6 +30,10 @@ def fit(data: Data, out: Console) -> None:
     out.print()
     table(out, "Left out", ("row", "reason"), [(str(row["row"]), row["reason"]) for row in runs["left_out"][:20]])
     table(out, f"Laws, with {per} intervals", ("law", "parameter", "value", "interval"), _law_rows(data))
+    if _is_flat(data["surface"]):
+        said = next((text for text in data["warnings"] if text.startswith("flat: ")), "flat: the loss does not fall")
+        why = said.removeprefix("flat: ").partition(". No allocation")[0]
+        out.print(f"a flat ladder has a floor E and no slopes: {why}\n")
     table(
         out, "Seed noise", ("FLOPs", "sd of the loss", "replicates"),
         [(num(n["flops"]), percent(n["seed_sd"], 3), num(n["replicates"])) for n in data["noise"]],
@@ -42,6 +46,7 @@ def _law_rows(data: Data) -> list[tuple[str, str, str, str]]:
     surface = data["surface"]
     if surface:
         names = [key for key in ("E", "A", "alpha", "B", "beta", "gamma") if key in surface]
+        names = ["E"] if _is_flat(surface) else names
         rows += _parameters(f"loss ({surface['form']})", surface, names)
     if data["allocation"]:
         names = ["model_exponent", "data_exponent", "model_coefficient", "data_coefficient"]
@@ -54,6 +59,10 @@ def _law_rows(data: Data) -> list[tuple[str, str, str, str]]:
             flat = {"coefficient": law["coefficient"], **law["exponents"], "intervals": law["intervals"]}
             rows += _parameters(words, flat, ["coefficient", *law["exponents"]])
     return rows
+
+
+def _is_flat(surface: Any) -> bool:
+    return bool(surface) and surface["form"] == "flat"
 
 
 def _parameters(law: str, values: Data, names: Sequence[str]) -> list[tuple[str, str, str, str]]:

@@ -95,6 +95,7 @@ def compare_runs(paths: Sequence[Path], **reading: Any) -> Comparison:
 
     if len(paths) == 1:  # one table, whose groups are the corpora
         return compare(paths[0], **reading)
+    _refuse_twice(paths, "table")
     names = [path.stem if path.is_file() else path.name for path in paths]
     unique = len(set(names)) == len(names)
     sources = {name if unique else str(path): path for name, path in zip(names, paths, strict=True)}
@@ -174,15 +175,8 @@ def named_corpora(paths: Sequence[Path], kinds: dict[Path, Kind]) -> list[Corpus
             f"there is only one corpus to compare: {paths[0]}",
             remedy="name two folders of text or more: forescale compare A B --validation C",
         )
+    _refuse_twice(paths, "folder")
     places = [path.resolve() for path in paths]
-    for i, place in enumerate(places):
-        if place in places[:i]:
-            raise ConfigError(
-                f"{paths[i]} is named twice",
-                why="a corpus compared with itself says nothing",
-                remedy="name each folder once",
-                file=paths[i],
-            )
     depth = 1
     while True:  # as many folders of the path as tell the names apart
         names = [re.sub(r"[^\w.-]+", "_", "-".join(place.parts[-depth:])).strip("._-") for place in places]
@@ -194,6 +188,20 @@ def named_corpora(paths: Sequence[Path], kinds: dict[Path, Kind]) -> list[Corpus
             names = [f"{name}-{i + 1}" for i, name in enumerate(names)]
             break
     return [CorpusInput(name, path.resolve(), kinds[path]) for name, path in zip(names, paths, strict=True)]
+
+
+def _refuse_twice(paths: Sequence[Path], kind: str) -> None:
+    """The same file or folder twice, however it is written, is exit 2."""
+    places = [path.resolve() for path in paths]
+    for i, place in enumerate(places):
+        if place in places[:i]:
+            first = paths[places.index(place)]
+            raise ConfigError(
+                f"{paths[i]} is named twice" + (f": it is the same as {first}" if first != paths[i] else ""),
+                why="a corpus compared with itself says nothing",
+                remedy=f"name each {kind} once",
+                file=paths[i],
+            )
 
 
 def refuse_overlap(corpora: Sequence[CorpusInput], outside: Sequence[Path]) -> None:

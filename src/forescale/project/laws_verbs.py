@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from forescale.scaling.table import RunTable
 
 
+ONE_BUDGET = 1.25
+"""Compute within this factor is one budget, as in the fit."""
+
+
 def workspace_or_none(start: Path | None) -> Workspace | None:
     """The workspace named or found upward; None where there is none. One that is named must be there."""
     if start is not None:
@@ -249,10 +253,30 @@ def suggest_verb(
     """The next runs for a target's forecast, from the runs so far."""
     from forescale.scaling.fit import fit
     from forescale.scaling.suggest import suggest
+    from forescale.scaling.table import read_runs
 
     source = runs_source(runs, workspace)
-    laws = fit(source, scale=scale, columns=columns, where=where, group=group, metric=metric)
-    return suggest(laws, target, candidates=candidates)
+    table = read_runs(source, scale=scale, columns=columns, where=where, group=group, metric=metric)
+    _refuse_one_budget(table, source if isinstance(source, Path) else None)
+    return suggest(fit(table), target, candidates=candidates)
+
+
+def _refuse_one_budget(table: RunTable, file: Path | None) -> None:
+    """Runs of one compute show no law that could say what to run next; which budgets would, is said here."""
+    from forescale.scaling.ladder import rungs
+
+    low, high = (float(end) for end in (table.flops.min(), table.flops.max()))
+    if high > ONE_BUDGET * low:
+        return
+    best = float(table.size[table.loss.argmin()])
+    *cheaper, _ = rungs(high)
+    words = ", ".join(f"{flops:.2g} ({table.scale} about {best * (flops / high) ** 0.5:.2g})" for flops in cheaper)
+    raise InputError(
+        f"all runs are of one compute, {high:.3g} FLOPs: nothing shows how the loss falls with it",
+        why="the next runs are chosen by laws, and laws need budgets to go along",
+        remedy=f"run the best size of each of these FLOPs, half and double it: {words}; then ask again",
+        file=file,
+    )
 
 
 def example_verb(what: str, *, out: Path | None = None, force: bool = False) -> dict[str, Any]:

@@ -60,9 +60,18 @@ def _named(sources: Any, reading: Mapping[str, Any]) -> dict[str, tuple[Any, dic
     if isinstance(sources, Mapping) and sources and all(_is_source(v) for v in sources.values()):
         return {str(name): (source, {}) for name, source in sources.items()}
     if isinstance(sources, Sequence) and not isinstance(sources, str) and all(_is_source(s) for s in sources):
+        stems = [Path(str(source)).stem if isinstance(source, (str, Path)) else "" for source in sources]
         named: dict[str, tuple[Any, dict[str, Any]]] = {}
-        for source in sources:
-            named |= _groups_of(source, reading, Path(str(source)).stem if isinstance(source, (str, Path)) else "")
+        for source, stem in zip(sources, stems, strict=True):
+            found = _groups_of(source, reading, str(source) if stem and stems.count(stem) > 1 else stem)
+            twice = sorted(found.keys() & named.keys())
+            if twice:
+                raise InputError(
+                    f"two tables of runs have one name: {', '.join(twice)}",
+                    why="the order could not say which is meant",
+                    remedy="give each once, or name them: compare({'web': runs, 'books': other_runs})",
+                )
+            named |= found
         return named
     return _groups_of(sources, reading, "")
 
