@@ -255,7 +255,7 @@ def _first(texts: Iterator[str], n_bytes: int) -> Iterator[str]:
 
 def _outside(meter: Meter, clean: Mapping[str, Clean], validation: Sequence[Path]) -> Folder:
     """The common outside set: of the folders given, or of what every corpus held out."""
-    from forescale.project.outside import make_outside
+    from forescale.corpus.outside import make_outside
 
     warnings = []
     if validation:

@@ -1,7 +1,7 @@
-"""The common outside set that every run of a comparison is scored on, cleaned of what any corpus trains on.
+"""One outside set for several corpora: text that none of them trains on, so that their runs have a common measure.
 
-Outside folders and all training texts become one work folder of the corpus room, so that the same n-grams and the same
-exact check that keep a corpus's own validation split apart from its training text keep this set apart from all of them.
+Outside folders and all training texts become one work folder, so that the same n-grams and the same exact check that
+keep a corpus's own validation split apart from its training text keep this set apart from all of them.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from forescale.base.config import CorpusSection
 from forescale.base.errors import InputError
@@ -22,12 +24,12 @@ from forescale.base.executor import Executor
 from forescale.base.files import disk_failure
 from forescale.base.records.compare import Outside, OutsideSet
 from forescale.base.records.document import PARQUET_COLUMNS
+from forescale.corpus import near
+from forescale.corpus.near import Mask
+from forescale.corpus.parts import Work, open_work, part_file, plan_parts, read_all, work_key
+from forescale.corpus.read import InputFile, find_files
+from forescale.corpus.split import CONTACT_NGRAM, LOOSE, contact
 
-if TYPE_CHECKING:
-    from forescale.corpus.parts import Work
-    from forescale.corpus.read import InputFile
-
-Mask = npt.NDArray[np.bool_]
 MANY = 0.5
 """Share of a set's documents that resemble training text, from which it is called no outside set (our choice)."""
 
@@ -55,9 +57,6 @@ def make_outside(
     `sets`: name -> folder; `corpora`: name -> finished corpus; `raw`: the sets have not been through the quality rules
     yet; `most_bytes`: a set gives no more than this, since a run is scored on a sample anyway.
     """
-    from forescale.corpus.parts import open_work, plan_parts, read_all, work_key
-    from forescale.corpus.split import CONTACT_NGRAM, contact
-
     folder = out / ".work"
     files = _files(sets, corpora)
     open_work(folder, work_key(files, [section.model_dump(exclude={"sources"}), raw]))
@@ -94,8 +93,6 @@ def make_outside(
 
 def _files(sets: Mapping[str, Path], corpora: Mapping[str, Path]) -> list[InputFile]:
     """All files, the outside sets first; a file's source says whose it is."""
-    from forescale.corpus.read import InputFile, find_files
-
     files = []
     for name, folder in sets.items():
         files += [replace(f, name=f"{name}/{f.name}", source=f"set:{name}") for f in find_files([folder]).files]
@@ -114,8 +111,6 @@ def _of(work: Work, source: str) -> Mask:
 
 def _own_reasons(work: Work, of_set: Mapping[str, Mask], section: CorpusSection, executor: Executor) -> dict[int, str]:
     """Documents of the sets that go whatever the corpora hold: quality rules, duplicates within and between sets."""
-    from forescale.corpus import near
-
     inside = np.logical_or.reduce(list(of_set.values()))
     names = [work.names["reason"][code] for code in work.codes["reason"]]
     reason = {int(i): names[i] for i in np.flatnonzero(inside) if names[i]}
@@ -136,6 +131,11 @@ def _own_reasons(work: Work, of_set: Mapping[str, Mask], section: CorpusSection,
     return reason | {int(i): "duplicate" for i in [*repeated, *alike]}
 
 
+def _contents(work: Work) -> npt.NDArray[Any]:
+    """Each document's digest as one value, to look up in others'."""
+    return np.ascontiguousarray(work.digests).view([("a", np.int64), ("b", np.int64)]).reshape(-1)
+
+
 def _contaminated(
     work: Work,
     reason: Mapping[int, str],
@@ -144,12 +144,9 @@ def _contaminated(
     executor: Executor,
 ) -> dict[str, Mask]:
     """Corpus -> documents of the sets that equal or resemble (LOOSE) one of its training documents."""
-    from forescale.corpus import near
-    from forescale.corpus.split import LOOSE
-
     inside = np.logical_or.reduce(list(of_set.values()))
     inside[list(reason)] = False
-    keys = np.ascontiguousarray(work.digests).view([("a", np.int64), ("b", np.int64)]).reshape(-1)
+    keys = _contents(work)
     found = {}
     for number, (name, mask) in enumerate(training.items()):
         touched = inside & np.isin(keys, keys[mask])
@@ -184,10 +181,6 @@ def _nothing_left(name: str, folder: Path, record: OutsideSet) -> InputError:
 
 def _take(work: Work, mask: Mask, n_bytes: int, name: str) -> list[dict[str, str]]:
     """`n_bytes` of a set's documents in an order drawn by their content; the last one is cut."""
-    import pyarrow.parquet as pq
-
-    from forescale.corpus.parts import part_file
-
     documents = np.flatnonzero(mask)
     documents = documents[np.argsort(work.digests[documents, 0], kind="stable")]
     ends = np.cumsum(work.bytes[documents])
@@ -211,9 +204,6 @@ def _take(work: Work, mask: Mask, n_bytes: int, name: str) -> list[dict[str, str
 
 
 def _write(rows: Sequence[dict[str, str]], path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     schema = pa.schema([(name, pa.string()) for name in PARQUET_COLUMNS])
     aside = path.with_name("." + path.name)
     try:
@@ -242,7 +232,7 @@ def _warnings(records: Iterable[OutsideSet]) -> list[str]:
 
 def _shared(work: Work, training: Mapping[str, Mask]) -> list[str]:
     """Corpora that hold the same documents: their difference is that of the rest."""
-    keys = np.ascontiguousarray(work.digests).view([("a", np.int64), ("b", np.int64)]).reshape(-1)
+    keys = _contents(work)
     warnings, names = [], list(training)
     for k, a in enumerate(names):
         for b in names[k + 1 :]:
