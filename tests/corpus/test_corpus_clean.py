@@ -16,7 +16,7 @@ from forescale.base.records.corpus import CorpusSummary
 from forescale.base.records.document import PARQUET_COLUMNS
 from forescale.corpus import clean as cleaning
 from forescale.corpus import inspect, parts
-from forescale.corpus.clean import clean, require_tokens
+from forescale.corpus.clean import clean
 from forescale.corpus.split import choose_sources
 from forescale.corpus.write import contents
 
@@ -202,13 +202,6 @@ def test_nothing_usable_is_exit_3(tmp_path: Path, files: dict[str, bytes], messa
         (tmp_path / "in" / name).write_bytes(data)
     with pytest.raises(InputError, match=message):
         run(tmp_path / "in", tmp_path / "out")
-
-
-def test_too_small_for_the_budget_says_how_much_is_missing() -> None:
-    require_tokens(10, 10, "the target run")
-    with pytest.raises(InputError, match=r"has 1,000 training tokens, 5,000 are needed") as caught:
-        require_tokens(1000, 5000, "the target run")
-    assert "4,000 tokens are missing" in caught.value.why
 
 
 def test_looking_into_a_corpus(folder: Path, tmp_path: Path) -> None:

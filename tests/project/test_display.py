@@ -11,7 +11,7 @@ from rich.console import Console
 from forescale.base.config import Recipe
 from forescale.base.records.loss import LossSum
 from forescale.base.records.run import RunRecord
-from forescale.project.display import Display, LadderView, live_ladder
+from forescale.project.display import Display, LadderView, clock, live_ladder
 from forescale.project.ladder import shape_rule
 from forescale.scaling.ladder import Grounds, design, trunk_tokens
 
@@ -86,12 +86,15 @@ def test_a_log_has_a_line_a_trunk(plan):
     assert "\x1b" not in out.getvalue()
 
 
+def test_hours_are_hours():
+    assert [clock(75), clock(3675)] == ["1:15", "1:01:15"]
+
+
 def test_time_left_is_what_the_ended_runs_cost(plan):
     view = LadderView(None, workers=1)
     view.update(plan, ended(plan.specs[0], speed=1e10))
     todo = sum(trunk_tokens(s) * s.shape.flops_per_token for s in plan.specs[1:])
-    seconds = int(todo / 1e10)
-    assert f"about {seconds // 60}:{seconds % 60:02d} left" in view.line()
+    assert f"about {clock(todo / 1e10)} left" in view.line()
     view.update(plan, [record for spec in plan.specs for record in ended(spec)])
     assert "left" not in view.line()
 

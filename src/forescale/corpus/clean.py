@@ -153,13 +153,3 @@ def _digest(work: Work, decisions: Decisions) -> str:
         digest.update(np.ascontiguousarray(work.digests[decisions.folder == folder]).astype("<i8").tobytes())
         digest.update(b"|")
     return digest.hexdigest()
-
-
-def require_tokens(have: int, need: int, what: str) -> None:
-    """Exit 3 when the corpus is smaller than the tokens that `what` is to be trained on without repeating any."""
-    if have < need:
-        raise InputError(
-            f"the corpus is too small for {what}: it has {have:,} training tokens, {need:,} are needed",
-            why=f"{need - have:,} tokens are missing ({(need - have) / max(need, 1):.0%}), and none may be repeated",
-            remedy="add text, or give fewer FLOPs or minutes",
-        )

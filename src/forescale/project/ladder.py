@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,9 +65,9 @@ def run_ladder(
     seed = project.recipe.train.seed if seed is None else seed
     base = grounds(project, name)
     plan = design(list(budgets) or project.recipe.ladder.budgets, base, seed=seed)
-    _check_tokens(plan, base)
+    check_tokens(plan, base.unique_tokens)
     folder = project.workspace.ladder(name)
-    summary = _summary(name, folder, plan, [], {}, 0.0)
+    summary = summarise(name, folder / "runs.csv", plan, [], {}, 0.0)
     if dry_run:
         return summary
     parents = [read_manifest(project.workspace.tokens).recipe]
@@ -88,14 +88,8 @@ def _run(project: Project, name: str, folder: Path, plan: Design, progress: Prog
     start, table = time.monotonic(), folder / "runs.csv"
     records, failed = run_trunks(project.executor(), plan, lambda spec: table, "ladder", progress)
     seconds = _sittings(folder, time.monotonic() - start)
-    if not any(r.status == "finished" for r in records):
-        raise InputError(
-            f"no run of the ladder {name} finished",
-            why="; ".join(f"{trunk}: {reason}" for trunk, reason in list(failed.items())[:3]),
-            remedy=f"look into {folder}/runs/*/log.jsonl, then run forescale ladder again",
-            file=table,
-        )
-    return _summary(name, folder, plan, records, failed, seconds)
+    refuse_unfinished(f"the ladder {name}", table, records, failed)
+    return summarise(name, table, plan, records, failed, seconds)
 
 
 def run_specs(
@@ -172,25 +166,40 @@ def read_rows(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _check_tokens(plan: Design, base: Grounds) -> None:
+def check_tokens(plan: Design, have: int, corpus: str = "the corpus") -> None:
     """A run that repeats its corpus is not on the curve of one that does not."""
     longest = max(plan.specs, key=lambda s: max(s.branches))
     need = max(longest.branches)
-    if need > base.unique_tokens:
+    if need > have:
         raise InputError(
-            f"the corpus has {base.unique_tokens:,} training tokens; run {longest.name} wants {need:,}",
-            why=f"{need - base.unique_tokens:,} tokens would be repeated, and a repeated token teaches less",
+            f"{corpus} has {have:,} training tokens; run {longest.name} wants {need:,}",
+            why=f"{need - have:,} tokens would be repeated, and a repeated token teaches less",
             remedy="add text, or lower [ladder] budgets",
+            key="ladder.budgets",
         )
 
 
-def _summary(
-    name: str, folder: Path, plan: Design, records: Sequence[RunRecord], failed: dict[str, str], seconds: float
+def refuse_unfinished(
+    ladder: str, table: Path, records: Sequence[RunRecord], failed: Mapping[str, str], verb: str = "ladder"
+) -> None:
+    """A ladder of which no run finished is no ladder."""
+    if not any(r.status == "finished" for r in records):
+        raise InputError(
+            f"no run of {ladder} finished",
+            why="; ".join(f"{run}: {reason}" for run, reason in list(failed.items())[:3]),
+            remedy=f"look into {table.parent}/runs/*/log.jsonl, then run forescale {verb} again",
+            file=table,
+        )
+
+
+def summarise(
+    name: str, table: Path, plan: Design, records: Sequence[RunRecord], failed: dict[str, str], seconds: float
 ) -> LadderSummary:
+    """How a ladder ended, in so many seconds."""
     done = [r for r in records if r.status == "finished"]
     return LadderSummary(
         name=name,
-        table=str(folder / "runs.csv"),
+        table=str(table),
         budgets=plan.budgets,
         trunks=len(plan.specs),
         runs=len(done),

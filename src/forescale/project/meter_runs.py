@@ -14,7 +14,7 @@ from forescale.base.errors import ConfigError, InputError
 from forescale.base.records.ladder import LadderSummary
 from forescale.base.records.spec import RunSpec
 from forescale.base.records.tokens import TokensSummary
-from forescale.project.ladder import read_rows, run_trunks, shape_rule
+from forescale.project.ladder import check_tokens, refuse_unfinished, run_trunks, shape_rule, summarise
 from forescale.scaling.identify import MIN_CELLS
 from forescale.scaling.ladder import Design, Grounds, design, rungs, trunk_tokens
 
@@ -69,7 +69,8 @@ def ladders(meter: Meter, tokens: Mapping[str, TokensSummary], tokenizer: Path, 
     if not budgets:
         budgets, warnings = _budgets(grounds, seed)
     designs = {name: _named(design(budgets, base, seed=seed), name) for name, base in grounds.items()}
-    _check_tokens(designs, tokens)
+    for name, plan in designs.items():
+        check_tokens(plan, tokens[name].train.tokens, f"corpus {name}")
     _check_cells(next(iter(designs.values())))
     settings = {
         "ladder": meter.recipe.ladder.model_dump(exclude={"cores"}),
@@ -127,19 +128,6 @@ def _budgets(grounds: Mapping[str, Grounds], seed: int) -> tuple[list[float], li
     )
 
 
-def _check_tokens(designs: Mapping[str, Design], tokens: Mapping[str, TokensSummary]) -> None:
-    """A run that repeats its corpus is not on the curve of one that does not."""
-    for name, plan in designs.items():
-        need, have = max(max(s.branches) for s in plan.specs), tokens[name].train.tokens
-        if need > have:
-            raise InputError(
-                f"corpus {name} has {have:,} training tokens; the ladder's longest run wants {need:,}",
-                why=f"{need - have:,} tokens would be repeated, and a repeated token teaches less",
-                remedy="add text, or lower [ladder] budgets",
-                key="ladder.budgets",
-            )
-
-
 def _check_cells(plan: Design) -> None:
     """A ladder that no surface can be fitted to is refused before it is paid for."""
     cells = {(s.shape.flops_per_token, tokens) for s in plan.specs for tokens in s.branches}
@@ -162,33 +150,12 @@ def _run(meter: Meter, designs: Mapping[str, Design], folders: Mapping[str, Fold
     records, reasons = run_trunks(meter.project.executor(), whole, lambda s: tables[s.group], "compare", progress)
     corpus_of = {s.name: s.group for s in specs} | {r.run: r.group for r in records}
     for name, plan in designs.items():
+        own = [record for record in records if record.group == name]
         failed = {run: reason for run, reason in reasons.items() if corpus_of[run] == name}
-        folders[name].summary = _summary(name, folders[name].path, plan, failed).to_json()
+        refuse_unfinished(f"corpus {name}'s ladder", tables[name], own, failed, "compare")
+        seconds = sum(r.seconds for r in own if r.status == "finished")
+        folders[name].summary = summarise(name, tables[name], plan, own, failed, seconds).to_json()
 
 
 def _price(spec: RunSpec) -> float:
     return trunk_tokens(spec) * spec.shape.flops_per_token
-
-
-def _summary(name: str, folder: Path, plan: Design, failed: dict[str, str]) -> LadderSummary:
-    table = folder / "runs.csv"
-    rows = read_rows(table) if table.exists() else []
-    done = [row for row in rows if row["status"] == "finished"]
-    if not done:
-        raise InputError(
-            f"no run on corpus {name} finished",
-            why="; ".join(f"{run}: {reason}" for run, reason in list(failed.items())[:3]),
-            remedy=f"look into {folder}/runs/*/log.jsonl, then run forescale compare again",
-            file=table,
-        )
-    return LadderSummary(
-        name=name,
-        table=str(table),
-        budgets=plan.budgets,
-        trunks=len(plan.specs),
-        runs=len(done),
-        failed=failed,
-        largest_flops=max(float(row["flops"]) for row in done),
-        total_flops=plan.flops,
-        seconds=sum(float(row["seconds"]) for row in done),
-    )
