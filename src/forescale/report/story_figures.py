@@ -56,12 +56,9 @@ def training(log: TrainingLog, forecast: Forecast | None = None, target: RunReco
     unit = forecast.unit if forecast else "bpb"
     key = "bpb" if unit == "bpb" and sum(math.isfinite(value(row, "bpb")) for row in log.rows) > 1 else "loss"
     unit = "bpb" if key == "bpb" else "nats_per_token"
-    points = [(value(row, "tokens"), value(row, key)) for row in log.rows]
-    points = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
-    if len(points) < 2:
+    thin = _curve(log, key)
+    if not thin:
         return None
-    step = max(1, len(points) // _MOST_POINTS)
-    thin = points[::step] + points[-1:]
     smooth = _smoothed([y for _, y in thin])
     xs = tuple(x for x, _ in thin)
     series: list[Series] = [
@@ -99,6 +96,14 @@ def stages(log: TrainingLog) -> list[tuple[float, float]]:
     return [(after[0], after[1] / peak) for before, after in drops if after[1] < 0.75 * before[1]]
 
 
+def _curve(log: TrainingLog, key: str) -> list[tuple[float, float]]:
+    """Tokens and `key` of the logged steps, thinned; the last one stays. Fewer than two are no curve: empty."""
+    points = [(value(row, "tokens"), value(row, key)) for row in log.rows]
+    points = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
+    step = max(1, len(points) // _MOST_POINTS)
+    return [*points[:-1:step], points[-1]] if len(points) > 1 else []
+
+
 def _smoothed(values: Sequence[float]) -> tuple[float, ...]:
     """Running mean with a window of 2% of the curve, so that the trend shows through the noise."""
     half = max(1, int(_SMOOTH * len(values) / 2))
@@ -111,12 +116,9 @@ def _smoothed(values: Sequence[float]) -> tuple[float, ...]:
 
 def rate(log: TrainingLog) -> Figure | None:
     """The learning rate of one run against tokens."""
-    points = [(value(row, "tokens"), value(row, "lr")) for row in log.rows]
-    points = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
-    if len(points) < 2:
+    thin = _curve(log, "lr")
+    if not thin:
         return None
-    step = max(1, len(points) // _MOST_POINTS)
-    thin = points[::step] + points[-1:]
     line = Line("learning rate", tuple(x for x, _ in thin), tuple(y for _, y in thin))
     top = max(line.y)
     return Figure(
@@ -128,15 +130,13 @@ def rate(log: TrainingLog) -> Figure | None:
 
 def speed(log: TrainingLog) -> Figure | None:
     """Tokens a second of one run, over tokens."""
-    points = [(value(row, "tokens"), value(row, "tokens_per_second")) for row in log.rows]
-    points = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
-    if len(points) < 2:
+    thin = _curve(log, "tokens_per_second")
+    if not thin:
         return None
-    step = max(1, len(points) // _MOST_POINTS)
-    line = Line("tokens a second", tuple(x for x, _ in points[::step]), tuple(y for _, y in points[::step]))
+    line = Line("tokens a second", tuple(x for x, _ in thin), tuple(y for _, y in thin))
     return Figure(
         "speed", "Speed", "Dips are checkpoints, validation, or another program on the machine.",
-        Axis("tokens", bounds=(0.0, 1.04 * points[-1][0])), Axis("tokens a second", bounds=(0.0, 1.1 * max(line.y))),
+        Axis("tokens", bounds=(0.0, 1.04 * line.x[-1])), Axis("tokens a second", bounds=(0.0, 1.1 * max(line.y))),
         (line,), legend=False, height=300,
     )  # fmt: skip
 
