@@ -198,7 +198,8 @@ def _state(laws: Laws, rows: list[Candidate], size: float, tokens: float) -> Sta
         noise.append(own.seed**2 + own.scatter**2 + own.growth**2 + 1e-10)
     return State(
         covariance, np.array(noise), (laws.largest.flops, laws.largest.size, laws.largest.tokens),
-        predictive.sd_growth, parts.seed**2 + parts.scatter**2 + parts.off**2, (laws.flops_factor * size * tokens, size, tokens),
+        predictive.sd_growth, parts.seed**2 + parts.scatter**2 + parts.off**2,
+        (laws.flops_factor * size * tokens, size, tokens),
     )  # fmt: skip
 
 
