@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -79,32 +78,3 @@ def ranks_seconds_per_token(case: SpeedCase, ranks: int) -> float:
                 remedy="train with one process",
             )
         return float(json.loads(answer.read_text()))
-
-
-def measure_seconds_per_token(
-    shape: ModelShape, batch_tokens: int, *, processes: int | None = None, seconds: float = SECONDS
-) -> float:
-    """`Meter.seconds_per_token` for a single shape; several are cheaper through one Meter."""
-    with Meter(processes) as meter:
-        return meter.seconds_per_token(shape, batch_tokens, seconds=seconds)
-
-
-def measure_many(
-    shapes: Sequence[ModelShape],
-    batch_tokens: Sequence[int],
-    *,
-    processes: int | None = None,
-    seconds: float = SECONDS,
-) -> list[float]:
-    """Seconds a token of each shape at its batch, with one start of the processes for all."""
-    with Meter(processes) as meter:
-        return [
-            meter.seconds_per_token(shape, batch, seconds=seconds)
-            for shape, batch in zip(shapes, batch_tokens, strict=True)
-        ]
-
-
-def measure_rank_gain(shape: ModelShape, batch_tokens: int, *, ranks: int, seconds: float = SECONDS) -> float:
-    """`Meter.rank_gain` for a single shape."""
-    with Meter(ranks) as meter:
-        return meter.rank_gain(shape, batch_tokens, ranks=ranks, seconds=seconds)

@@ -26,6 +26,8 @@ FEW_STEPS = 1000
 """Below so many steps a run lies above the curve (measured on tiny ladders)."""
 DECAY_RATIO = 3.0
 """From this ratio of decay timescales on, the difference to the ladder is said (our choice)."""
+ROUNDED = 1.05
+"""A rounded plan may differ from what was asked by this factor without being called so (our choice)."""
 FAR = 10.0
 """A target this many times beyond the measured range is said to be far."""
 
@@ -255,7 +257,7 @@ def _doubts(
     """What a careful reader should be told."""
     doubts = []
     beyond = guide.beyond(flops)
-    if beyond is not None and beyond > 1.0:
+    if beyond is not None and beyond > ROUNDED:
         loud = "FAR BEYOND" if beyond > FAR else "beyond"
         doubts.append(f"this plan lies {loud} the measured range: {beyond:,.3g} x the largest compute of its laws")
     if steps < FEW_STEPS:
@@ -265,7 +267,7 @@ def _doubts(
         doubts.append(f"the model is {off:.2f} x the size that the laws find optimal for this compute")
     if epochs > 4.0:
         doubts.append(f"{epochs:.1f} epochs: beyond about 4, repeated tokens are worth much less than new ones")
-    if flops > 1.05 * asked:
+    if flops > ROUNDED * asked:
         doubts.append(f"the rounded plan spends {flops / asked:.3g} x the FLOPs asked for")
     if dials.gpus is not None and dials.device is None:
         doubts.append("--gpus without --device: no layout, time or cost")
