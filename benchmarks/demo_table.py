@@ -11,9 +11,11 @@ HEAD = """# Does the demo forecast?
 
 Made by `make bench-demo` (`python -m benchmarks.demo`); every figure below is from `benchmarks/results/demo.jsonl`, and
 the corpora, budgets and seeds are described at the top of `benchmarks/demo.py`. Each forecast was sealed in its
-workspace's ledger before step 0 of the run that tests it; the method was fixed before the first chain was started.
+workspace's ledger before step 0 of the run that tests it; the method was fixed before the first target was sealed
+(ladders had been run and their forecasts looked at; no outcome was known).
 Losses are bits per byte on validation text of whole sources; error = forecast / outcome - 1, width = (high - low) /
-forecast. "Line" is a straight log-log line through the best runs of the two largest budgets.
+forecast. "Line" is a straight log-log line through the best runs of the two largest budgets. What was seen before this
+benchmark, and the method developed on, stands in [bench-demo-earlier.md](bench-demo-earlier.md).
 """
 
 
