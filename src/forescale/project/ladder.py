@@ -168,7 +168,7 @@ def read_rows(table: Path) -> list[dict[str, str]]:
 
 def check_tokens(plan: Design, have: int, corpus: str = "the corpus") -> None:
     """A run that repeats its corpus is not on the curve of one that does not."""
-    longest = max(plan.specs, key=lambda s: max(s.branches))
+    longest = plan.longest
     need = max(longest.branches)
     if need > have:
         raise InputError(

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from forescale.base.artifact import Folder, make, read_manifest, recipe_hash, stands
 from forescale.base.config import CorpusSection, Recipe, load_recipe
 from forescale.base.errors import ConfigError, ForescaleError, InputError
-from forescale.base.files import sha256_file
 from forescale.base.records.compare import Comparison, Outside
 from forescale.base.records.corpus import CorpusSummary
 from forescale.base.records.laws import Laws
 from forescale.base.records.tokens import TokensSummary
 from forescale.project.compare_verb import CorpusInput
+from forescale.project.inputs import hash_inputs
 from forescale.project.workspace import RECIPE_FILE, Workspace
 
 if TYPE_CHECKING:
@@ -198,26 +198,13 @@ def _clean(meter: Meter, corpus: CorpusInput) -> Clean:
         section = load_recipe(corpus.path / RECIPE_FILE)[0].corpus
     paths, settings = texts_of(corpus), section.model_dump(exclude={"sources"})
     with meter.make(
-        meter.root / "corpora" / corpus.name, "corpus", [], settings, inputs=_hashes(paths), seed=section.seed
+        meter.root / "corpora" / corpus.name, "corpus", [], settings, inputs=hash_inputs(paths), seed=section.seed
     ) as folder:
         if not folder.already:
             with _said_of(f"corpus {corpus.name}"):
                 made = clean(paths, folder.path, section, meter.project.executor(), seed=section.seed)
             folder.summary = made.to_json()
     return Clean(folder.path, folder.recipe, CorpusSummary.model_validate(folder.summary))
-
-
-def _hashes(paths: Sequence[Path]) -> dict[str, str]:
-    """What `clean` would read, by name and content."""
-    from forescale.corpus.read import find_files
-
-    hashes = {}
-    for file in find_files(paths).files:
-        try:
-            hashes[file.name] = sha256_file(file.path)
-        except OSError as error:  # part of the input all the same: the corpus room lists it
-            hashes[file.name] = f"unreadable: {error.strerror}"
-    return hashes
 
 
 def _tokenizer(meter: Meter, clean: Mapping[str, Clean], given: Path | None) -> Folder:
@@ -260,7 +247,7 @@ def _outside(meter: Meter, clean: Mapping[str, Clean], validation: Sequence[Path
     warnings = []
     if validation:
         sets = _set_names(validation)
-        inputs = {f"{name}/{file}": digest for name, p in sets.items() for file, digest in _hashes([p]).items()}
+        inputs = {f"{name}/{file}": digest for name, p in sets.items() for file, digest in hash_inputs([p]).items()}
     else:
         sets, inputs = {name: c.folder / "validation" for name, c in clean.items()}, {}
         warnings.append(

@@ -117,7 +117,7 @@ def _budgets(grounds: Mapping[str, Grounds], seed: int) -> tuple[list[float], li
     top = TOP
     while top >= LEAST_TOP:
         budgets = rungs(float(f"{top:.2g}"))
-        if max(max(s.branches) for s in design(budgets, smallest, seed=seed).specs) <= smallest.unique_tokens:
+        if max(design(budgets, smallest, seed=seed).longest.branches) <= smallest.unique_tokens:
             said = f"ladder budgets up to {max(budgets):.2g} FLOPs, chosen here (set [ladder] budgets to change them)"
             small = f": {smallest.group} has {smallest.unique_tokens:,} tokens, and none is repeated"
             return list(budgets), [said + (small if top < TOP else "")]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from forescale.base.artifact import Folder, make, read_manifest, recipe_hash
 from forescale.base.config import Recipe, load_recipe
-from forescale.base.errors import ConfigError, InputError
-from forescale.base.files import sha256_file
+from forescale.base.errors import ConfigError
+from forescale.project.inputs import hash_inputs
 from forescale.project.plain import PlainVerbs
 from forescale.project.workspace import Workspace
 
@@ -69,7 +69,7 @@ class Project(PlainVerbs):
             )
         section, seed = self.recipe.corpus, self.recipe.corpus.seed
         settings = section.model_dump(exclude={"sources"})
-        recipe = recipe_hash("corpus", parents=[], settings=settings, seed=seed, inputs=_hash_inputs(paths))
+        recipe = recipe_hash("corpus", parents=[], settings=settings, seed=seed, inputs=hash_inputs(paths))
         find_files(paths)  # an empty folder is refused before the corpus that stands here is set aside
         with self.make(self.workspace.corpus, "corpus", recipe, [], settings, "clean", seed=seed) as folder:
             if not folder.already:
@@ -246,23 +246,6 @@ class Project(PlainVerbs):
             if folder.already:
                 print(f"{verb}: {path.name}/ is finished; --force makes it again", file=sys.stderr)
             yield folder
-
-
-def _hash_inputs(paths: Sequence[Path]) -> dict[str, str]:
-    """Relative path -> SHA-256 of every input file; a missing path is exit 3."""
-    hashes: dict[str, str] = {}
-    for root in paths:
-        if not root.exists():
-            raise InputError(f"{root} does not exist", remedy="check the path", file=root)
-        files = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
-        for file in files:
-            name = str(file.relative_to(root)) if root.is_dir() else file.name
-            try:
-                hashes[f"{root.name}/{name}"] = sha256_file(file)
-            except OSError as error:
-                # An unreadable file is part of the input all the same: the corpus room counts and lists it.
-                hashes[f"{root.name}/{name}"] = f"unreadable: {error.strerror}"
-    return hashes
 
 
 def budgets_for(recipe: Sequence[float], target: float | None) -> Sequence[float]:

@@ -16,7 +16,7 @@ from scipy.stats import t as student
 
 from forescale.base.records.laws import Member, Predictive, RungReport, Surface
 from forescale.scaling import calibration
-from forescale.scaling.noise import Cells, NoiseLaw
+from forescale.scaling.noise import SAME_CELL, Cells, NoiseLaw, grouped
 from forescale.scaling.table import RunTable
 
 Array = npt.NDArray[np.float64]
@@ -94,12 +94,10 @@ def slope_of(table: RunTable, cells: Cells, noise: NoiseLaw, rungs: list[Array])
 
 def _neighbours(table: RunTable) -> tuple[float, int]:
     """Pooled relative sd of runs of one size and length that differ by seed or by one step of rate or batch."""
-    groups: dict[tuple[int, int], list[int]] = {}
-    for i in range(len(table)):
-        key = (round(float(np.log(table.size[i])) / 0.01), round(float(np.log(table.tokens[i])) / 0.01))
-        groups.setdefault(key, []).append(i)
     squares, freedom = 0.0, 0
-    for members in groups.values():
+    for members in grouped(table, SAME_CELL):
+        if len(members) < 2:
+            continue
         rows = np.array(members)
         first = rows[table.loss[rows].argmin()]
         near = rows[_close(table.lr, rows, first) & _close(table.batch_tokens, rows, first)]

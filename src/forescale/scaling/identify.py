@@ -19,7 +19,6 @@ NO_LOSS = 50.0
 JUMP = 0.5
 """ln(loss / neighbour's loss) within an e-fold of size and tokens that no surface has; the units differ by 2x and more
 (a token has some 3 to 5 bytes)."""
-MOST_CELLS = 20_000
 SAME = 0.05
 """Logarithms this close are one size, or one number of tokens."""
 
@@ -51,7 +50,7 @@ def examine(cells: Cells) -> Design:
 
 def _jumps(cells: Cells) -> list[str]:
     """Neighbours in size and tokens whose losses lie apart like two units, or like runs that went wrong."""
-    if not MIN_CELLS <= len(cells) <= MOST_CELLS:
+    if len(cells) < MIN_CELLS:
         return []
     places = np.stack((np.log(cells.size), np.log(cells.tokens)), axis=1)
     distance, near = (np.asarray(found) for found in cKDTree(places).query(places, k=2))

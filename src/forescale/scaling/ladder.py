@@ -67,6 +67,11 @@ class Design:
         """Compute of all trunks, shared stages counted once."""
         return sum(trunk_tokens(s) * s.shape.flops_per_token for s in self.specs)
 
+    @property
+    def longest(self) -> RunSpec:
+        """The trunk with the most tokens: what a corpus must hold, since no run may repeat any."""
+        return max(self.specs, key=lambda s: max(s.branches))
+
     def seconds(self, seconds_per_token: Callable[[ModelShape], float], cores: int) -> float:
         """Estimated duration with `cores` runs at once, by longest-first packing."""
         loads = [0.0] * cores
@@ -232,7 +237,7 @@ def largest_top(
 
     def total(top: float) -> float:
         made = design(rungs(top), grounds, seed=seed)
-        if max(max(s.branches) for s in made.specs) > grounds.unique_tokens:
+        if max(made.longest.branches) > grounds.unique_tokens:
             return math.inf
         return made.seconds(seconds_per_token, cores) + target_seconds(apart * top)
 

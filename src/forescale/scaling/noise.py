@@ -19,6 +19,8 @@ Ints = npt.NDArray[np.int64]
 
 DEFAULT_SD = 0.0007
 """Relative seed noise where nothing was replicated: the upper end of 0.02-0.07% seen on public ladders."""
+SAME_CELL = 0.01
+"""Sizes and tokens this close are one point: batches round the tokens."""
 MOST_CELLS = 600
 """Points of the surface beyond which a table is thinned: fits weigh the frontier, which a few hundred points fix."""
 SLOPE, SLOPE_SD = -0.3, 0.15
@@ -105,6 +107,15 @@ class Cells:
         )  # fmt: skip
 
 
+def grouped(table: RunTable, width: float) -> list[list[int]]:
+    """Rows (indices) of one size and number of tokens, up to `width` in their logarithms, in the table's order."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    places = np.round(np.log(np.stack((table.size, table.tokens), axis=1)) / width)
+    for i, (size, tokens) in enumerate(places.tolist()):
+        groups.setdefault((size, tokens), []).append(i)
+    return list(groups.values())
+
+
 def cells_of(table: RunTable, law: NoiseLaw, band: float) -> Cells:
     """Group the runs by size and tokens and keep the near-optimal settings of each group.
 
@@ -113,16 +124,12 @@ def cells_of(table: RunTable, law: NoiseLaw, band: float) -> Cells:
     """
     varied = bool(np.isfinite(table.lr).any() or np.isfinite(table.batch_tokens).any())
     varied |= len(np.unique(table.setting)) < len(table)
-    width = 0.01 if varied else 1e-9
-    groups: dict[tuple[int, int], list[int]] = {}
-    for i in range(len(table)):
-        key = (round(float(np.log(table.size[i])) / width), round(float(np.log(table.tokens[i])) / width))
-        groups.setdefault(key, []).append(i)
+    width = SAME_CELL if varied else 1e-9
     members: list[Ints] = []
     losses, noise = [], []
     # In one order, whatever the table's: the same runs give the same draws.
     ordered = sorted(
-        groups.values(), key=lambda rows: (table.budget[rows[0]], table.size[rows[0]], table.loss[rows[0]])
+        grouped(table, width), key=lambda rows: (table.budget[rows[0]], table.size[rows[0]], table.loss[rows[0]])
     )
     for rows in ordered:
         kept, loss, spread = _near_optimal(table, np.array(rows), law, band)

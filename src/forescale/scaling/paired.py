@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy.stats import t as student
 
 from forescale.base.records.compare import Better, Comparison, Crossing, Paired, Trend, TrendPoint
+from forescale.scaling.columns import number, text_of
 from forescale.scaling.sources import read_rows
 
 SETTING = ("budget", "tokens", "n_layer", "d_model", "n_head", "n_kv_head", "d_ffn", "vocab_size", "seq_len",
@@ -49,8 +50,8 @@ def _runs(table: Any, metric: str | None) -> dict[Key, float]:
     """Setting -> loss of the finished runs (bits per byte where the table has them, or what `metric` says)."""
     runs: dict[Key, float] = {}
     for row in read_rows(table).rows:
-        loss = _number(row.get(metric or ("bpb" if row.get("bpb") not in (None, "") else "loss")))
-        if _number(row.get("budget")) is None or loss is None or loss <= 0:
+        loss = _finite(row.get(metric or ("bpb" if row.get("bpb") not in (None, "") else "loss")))
+        if _finite(row.get("budget")) is None or loss is None or loss <= 0:
             continue
         if row.get("status") not in (None, "", "finished"):
             continue
@@ -59,16 +60,14 @@ def _runs(table: Any, metric: str | None) -> dict[Key, float]:
 
 
 def _plain(value: Any) -> Any:
-    number = _number(value)
-    return (None if value in (None, "") else str(value)) if number is None else number
+    """A cell to compare settings by: 1e-3 and 0.001 are one."""
+    found = _finite(value)
+    return found if found is not None else text_of(value) or None
 
 
-def _number(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
+def _finite(value: Any) -> float | None:
+    found = number(value)
+    return found if found is not None and math.isfinite(found) else None
 
 
 def _pair(budget: float, pair: tuple[str, str], logs: Sequence[float]) -> Paired:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 from forescale.scaling.table import RunTable
 
@@ -56,15 +57,20 @@ def cells_of(table: RunTable) -> list[Cell]:
     usable = np.isfinite(lr) & (lr > 0)
     batch = np.where(np.isfinite(batch) & (batch > 0), batch, 1.0)  # no batch column: one level, its law stays unknown
     log_n, log_d = np.log(table.size), np.log(table.tokens)
+    rows = np.flatnonzero(usable)
+    if not len(rows):
+        return []
+    places = np.stack((log_n[rows], log_d[rows]), axis=1)
+    tree = cKDTree(places)
+    taken = np.zeros(len(rows), dtype=bool)
     cells: list[Cell] = []
-    left = list(np.flatnonzero(usable))
-    while left:
-        first = left[0]
-        near = [
-            i for i in left if abs(log_n[i] - log_n[first]) < SAME_CELL and abs(log_d[i] - log_d[first]) < SAME_CELL
-        ]
-        left = [i for i in left if i not in set(near)]
-        at = np.array(near)
+    for first in range(len(rows)):
+        if taken[first]:
+            continue
+        near = np.array(sorted(tree.query_ball_point(places[first], SAME_CELL, p=np.inf)))
+        near = near[~taken[near]]
+        taken[near] = True
+        at = rows[near]
         loss = np.log(table.loss[at])
         at = at[loss < loss.min() + DIVERGED]
         cell = Cell(
