@@ -60,7 +60,7 @@ def write_page(rows: list[dict[str, Any]]) -> None:
         "| corpus | seed | target | regime | forecast | outcome | error | inside | width | Winkler | line | Huber |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for r in sorted(rows, key=lambda r: (r["corpus"], r["target_flops"], r["seed"])):
+    for r in sorted(rows, key=lambda r: (r["corpus"], f"{r['target_flops']:.2g}", r["seed"])):
         base = [f"{100 * (r[k] / r['outcome'] - 1):+.2f}" if r[k] else "none" for k in ("line", "huber")]
         lines.append(
             f"| {r['corpus']} | {r['seed']} | {r['target_flops']:.2g} | {r['regime']} | {r['forecast']:.4f} | "
