@@ -14,8 +14,8 @@ from forescale.scaling.synthetic import KINDS, SyntheticLadder, make_ladder
 LEVEL = 0.9
 
 
-def alarmed(ladder: SyntheticLadder) -> tuple[bool, float, float, bool, float]:
-    """Alarm, relative error, width, inside, Winkler score of one ladder's forecast."""
+def alarmed(ladder: SyntheticLadder) -> tuple[bool, float, float, bool, float, float]:
+    """Alarm, relative error, width, inside, Winkler score of one ladder's forecast; share of E, alpha, beta held."""
     laws = fit(ladder.rows, level=LEVEL)
     made = forecast(laws, model_scale=ladder.size, tokens=ladder.tokens)
     assert made.interval is not None
@@ -25,7 +25,13 @@ def alarmed(ladder: SyntheticLadder) -> tuple[bool, float, float, bool, float]:
     )
     miss = max(low - ladder.outcome, 0.0) + max(ladder.outcome - high, 0.0)
     winkler = (high - low + 2 / (1 - LEVEL) * miss) / ladder.outcome
-    return alarm, made.loss / ladder.outcome - 1, (high - low) / made.loss, low <= ladder.outcome <= high, winkler
+    held = float("nan")
+    if laws.surface is not None:
+        ends = {name: laws.surface.intervals[name] for name in ("E", "alpha", "beta")}
+        held = float(np.mean([low <= getattr(ladder.truth, name) <= high for name, (low, high) in ends.items()]))
+    low, high = made.interval
+    inside = low <= ladder.outcome <= high
+    return alarm, made.loss / ladder.outcome - 1, (high - low) / made.loss, inside, winkler, held
 
 
 def oracle(ladder: SyntheticLadder, noise: float = 0.002, draws: int = 200) -> float:
@@ -57,16 +63,17 @@ def oracle(ladder: SyntheticLadder, noise: float = 0.002, draws: int = 200) -> f
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 50
-    lines = ["| kind | ladders | mean error % | coverage of 90% | width % | Winkler % | oracle % | alarm |",
-             "| --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    lines = ["| kind | ladders | mean error % | coverage of 90% | width % | Winkler % | oracle % | alarm | E, alpha, beta in theirs |",
+             "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     for kind in KINDS:
         ladders = [make_ladder(kind, seed) for seed in range(count)]
         scored = np.array([alarmed(ladder) for ladder in ladders], dtype=float)
         best = float(np.mean([oracle(ladder) for ladder in ladders])) if kind == "well-specified" else float("nan")
-        alarm, error, width, inside, winkler = scored.T
+        alarm, error, width, inside, winkler, held = scored.T
+        law = f"{np.nanmean(held):.2f}" if kind == "well-specified" else ""
         lines.append(
             f"| {kind} | {count} | {100 * np.abs(error).mean():.2f} | {inside.mean():.2f} | {100 * width.mean():.1f} |"
-            f" {100 * winkler.mean():.1f} | {'' if np.isnan(best) else f'{100 * best:.1f}'} | {alarm.mean():.2f} |"
+            f" {100 * winkler.mean():.1f} | {'' if np.isnan(best) else f'{100 * best:.1f}'} | {alarm.mean():.2f} | {law} |"
         )
     print("\n".join(lines))
     if count >= 40:
