@@ -146,7 +146,7 @@ def main() -> None:
     fit(make_ladder("well-specified", 1).rows)  # imports and first calls are not the fit's
     heads = [f"{task.name}: seconds | error %" for task, _ in tasks]
     lines = ["| on one core | " + " | ".join(heads) + " |", "| --- |" + " --- | --- |" * len(tasks)]
-    lines.append(row("forescale: two forms, 300 draws, rolling origins, self-check, all laws", ours, tasks))
+    lines.append(row("forescale: three forms, 300 draws, rolling origins, self-check, all laws", ours, tasks))
     lines.append(
         row(f"plain scipy loop: {REFITS} bootstrap refits of one form (scaled from {BOOTSTRAPS})", scipy_loop, tasks)
     )

@@ -20,7 +20,18 @@ import numpy.typing as npt
 from benchmarks.suites import Suite, load_all
 from forescale.base.runtime import test_data as data_folder
 from forescale.scaling.core import fit_core, laws_of, self_check
-from forescale.scaling.ensemble import BEND, GENERALISED, MEMBERS, PLAIN, fit_batch, fit_members, mean_log_loss
+from forescale.scaling.ensemble import (
+    BEND,
+    GENERALISED,
+    MEMBERS,
+    PLAIN,
+    WHOLE,
+    believed,
+    fit_batch,
+    fit_members,
+    mean_log_loss,
+    member_weights,
+)
 from forescale.scaling.fit import fit
 from forescale.scaling.noise import DEFAULT_SD, Cells, NoiseLaw
 from forescale.scaling.pinned import fit_chinchilla
@@ -49,13 +60,15 @@ def split(suite: Suite, cut: float) -> npt.NDArray[np.bool_] | None:
 # --- point forecasts: ours, the published way, and each step between --------------------------------------------------
 
 OURS = "+ correction away from the best split (ours)"
+FRONTIER = tuple(m for m in MEMBERS if m != WHOLE)
 FREE = {"floor": (0.65, 10.0), "exponent": (0.35, 10.0)}
 STEPS: dict[str, tuple[Form, ...]] = {
     "+ weak priors": (Form("priors", "", power=0.0, closeness=0.0),),
     "+ weights C/C_max": (Form("weights", "", power=1.0, closeness=0.0),),
     "+ generalised form": (Form("general", "", power=1.0, closeness=0.0, bend=BEND),),
     "+ weights by closeness in loss": (GENERALISED,),
-    "+ quadrature form, mean of both": MEMBERS,
+    "+ quadrature form, mean of both": FRONTIER,
+    "+ the whole ladder's fit, as far as it is believed": MEMBERS,
     "(without priors and that correction, the generalised form alone)": (replace(GENERALISED, **FREE),),
 }
 
@@ -67,7 +80,9 @@ def published_way(cells: Cells, size: Array, tokens: Array) -> Array:
 
 def forms_way(forms: tuple[Form, ...]) -> Callable[[Cells, Array, Array], Array]:
     def predict(cells: Cells, size: Array, tokens: Array) -> Array:
-        return np.exp(mean_log_loss(fit_members(cells, forms), size, tokens)[0])
+        fitted = fit_members(cells, forms)
+        weights = member_weights(fitted, believed(cells, fitted))
+        return np.exp(mean_log_loss(fitted, size, tokens, weights)[0])
 
     return predict
 
@@ -130,7 +145,7 @@ def chosen_elsewhere_table(suites: list[Suite]) -> list[str]:
         for cut in CUTS:
             if (keep := split(suite, cut)) is not None:
                 cells = cells_of(suite, keep)
-                ways = [forms_way(tuple(replace(m, **option) for m in MEMBERS)) for option in options]
+                ways = [forms_way(tuple(replace(m, **option) for m in FRONTIER)) for option in options]
                 ahead = np.array([way(cells, suite.size[~keep], suite.tokens[~keep]) for way in ways])
                 found[suite.name, cut] = 100 * np.abs(ahead / suite.loss[~keep] - 1).mean(axis=1)
     family = {suite.name: suite.family for suite in suites}

@@ -9,7 +9,16 @@ import numpy.typing as npt
 
 from forescale.base.records.laws import Largest, Laws, Member, Predictive, Scale, SelfCheck, Surface
 from forescale.scaling import calibration
-from forescale.scaling.ensemble import MEMBERS, PLAIN, Fitted, draw_members, fit_members, mean_log_loss
+from forescale.scaling.ensemble import (
+    MEMBERS,
+    PLAIN,
+    Fitted,
+    believed,
+    draw_members,
+    fit_members,
+    mean_log_loss,
+    member_weights,
+)
 from forescale.scaling.noise import Cells, NoiseLaw
 from forescale.scaling.predictive import members_mean, off_gate, off_optimum, quantile, spread
 from forescale.scaling.rolling import Rolling, roll
@@ -21,6 +30,8 @@ OFF_FROM = 0.03
 """ln(loss / best loss at this compute) from which a cell says how runs scatter away from the frontier."""
 OFF_WIDTH = 0.5
 """Standard deviation, in ln(size / best), over which runs away from the best split are averaged."""
+LEAST_WEIGHT = 0.005
+"""Members that count less are left out."""
 FRONTIER = 5.0
 """Cells within this factor of the largest compute say how runs scatter at the frontier."""
 
@@ -30,6 +41,7 @@ class Core:
     """Fitted members, their draws, the rolling-origin check, and the record made of them."""
 
     members: list[Fitted]
+    """The one that counts most comes first."""
     drawn: list[Fitted]
     rolling: Rolling
     predictive: Predictive
@@ -47,18 +59,24 @@ def fit_core(
 ) -> Core:  # fmt: skip
     """Fit the forms, draw from what they leave open, and look at how their forecasts fared inside the ladder."""
     members = fit_members(cells, forms)
-    drawn = draw_members(cells, members, n_draws)
-    rolling = roll(cells, members)
+    belief = believed(cells, members)
+    weights = member_weights(members, belief)
+    order = np.argsort(-weights, kind="stable")
+    members, weights = [members[i] for i in order if weights[i] >= LEAST_WEIGHT], weights[order]
+    weights = weights[: len(members)] / weights[: len(members)].sum()
+    drawn = draw_members(cells, members, n_draws, weights=weights)
+    rolling = roll(cells, members, weights)
     surfaces = [to_surface(m.form.name, m.theta[0], m.frame, float(m.objective[0])) for m in members]
     if pinned is not None:
         surfaces = [pinned]
     draws = [to_surface(d.form.name, theta, d.frame) for d in drawn for theta in d.theta]
     ratios = cells.tokens / cells.size
+    scatter = calibration.SCATTER_SHARE * _scatter(cells, members, weights, noise)
     predictive = Predictive(  # what it is made of first: the rest is measured with it
-        members=[Member(surface=s, weight=1 / len(surfaces)) for s in surfaces],
+        members=[Member(surface=s, weight=_short(w)) for s, w in zip(surfaces, weights, strict=True)],
         draws=[[_short(v) for v in (s.E, s.A, s.alpha, s.B, s.beta, s.gamma)] for s in draws],
-        sd_fit=float(np.hypot(calibration.SCATTER_SHARE * _scatter(cells, members, noise), calibration.LEAST_SD)),
-        sd_growth=growth(rolling, cells, local_slope(cells, members)),
+        sd_fit=float(np.hypot(scatter, calibration.LEAST_SD)),
+        sd_growth=growth(rolling, cells, local_slope(cells, members, weights)),
         sd_seed=noise.sd,
         seed_slope=noise.slope,
         ratio=(float(ratios.min()), float(ratios.max())),
@@ -78,9 +96,9 @@ def _short(value: float) -> float:
     return float(f"{value:.8g}")
 
 
-def _scatter(cells: Cells, members: list[Fitted], noise: NoiseLaw) -> float:
+def _scatter(cells: Cells, members: list[Fitted], weights: Array, noise: NoiseLaw) -> float:
     """Relative scatter of the frontier's cells around the surface beyond seed noise."""
-    residual = np.log(cells.loss) - mean_log_loss(members, cells.size, cells.tokens)[0]
+    residual = np.log(cells.loss) - mean_log_loss(members, cells.size, cells.tokens, weights)[0]
     order = np.argsort(-cells.flops)
     frontier = cells.flops >= cells.flops.max() / FRONTIER
     frontier[order[: min(8, len(cells))]] = True
@@ -103,12 +121,12 @@ def _off(cells: Cells, predictive: Predictive) -> dict[str, object]:
     return {"off": [(_short(float(x)), _short(float(y))) for x, y in zip(at, shift, strict=True)], "sd_off": sd}
 
 
-def local_slope(cells: Cells, members: list[Fitted]) -> float:
+def local_slope(cells: Cells, members: list[Fitted], weights: Array | None = None) -> float:
     """-d ln L / d ln C at the best run of the largest compute."""
     top = int(np.where(cells.flops >= 0.99 * cells.flops.max(), cells.loss, np.inf).argmin())
     size, tokens = cells.size[top : top + 1], cells.tokens[top : top + 1]
-    further = mean_log_loss(members, size * np.exp(0.5), tokens * np.exp(0.5))
-    return float(max(0.0, (mean_log_loss(members, size, tokens) - further)[0, 0]))
+    further = mean_log_loss(members, size * np.exp(0.5), tokens * np.exp(0.5), weights)
+    return float(max(0.0, (mean_log_loss(members, size, tokens, weights) - further)[0, 0]))
 
 
 def growth(rolling: Rolling, cells: Cells, slope: float) -> float:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
+from scipy.stats import chi2
 
 from forescale.scaling.noise import Cells
 from forescale.scaling.surfaces import ALPHA, BETA, N_PARAMETERS, A, B, E, Form, Frame, G, log_predict, solve
@@ -27,6 +29,15 @@ QUADRATURE = Form(
     "the generalised form with g = 1/2: the two terms add like sides of a right angle",
     bend=(-0.693147, 0.0),
 )
+WHOLE = Form(
+    "whole",
+    "the generalised form, all runs counting alike, hardly any priors",
+    power=0.0,
+    closeness=0.0,
+    floor=(0.7, 0.6),
+    exponent=(0.3, 0.2),
+    bend=(-0.3, 0.4),
+)
 WIDE = Form("wide", "the generalised form, runs weighted by loss alone", power=0.0, closeness=20.0, bend=BEND)
 STEEP = Form("steep", "the generalised form, runs weighted more by compute", power=1.0, closeness=10.0, bend=BEND)
 WEIGHTED = Form("weighted", "Chinchilla's form, runs weighted C/C_max, weak priors", power=1.0, closeness=0.0)
@@ -38,11 +49,22 @@ PLAIN = Form(
     floor=(0.65, 10.0),
     exponent=(0.35, 10.0),
 )
-MEMBERS: tuple[Form, ...] = (GENERALISED, QUADRATURE)
-"""The forms whose mean is the forecast."""
-FORMS = {form.name: form for form in (GENERALISED, QUADRATURE, WIDE, STEEP, WEIGHTED, PLAIN)}
+MEMBERS: tuple[Form, ...] = (GENERALISED, QUADRATURE, WHOLE)
+"""The forms whose weighted mean is the forecast: two that look at the frontier, and one that believes the ladder."""
+FORMS = {form.name: form for form in (*MEMBERS, WIDE, STEEP, WEIGHTED, PLAIN)}
 """What `--form` can pin; without it the members' mean is used (`ensemble`)."""
 
+UNEXPLAINED = 0.045
+"""Share of the ladder's spread in ln loss (standard deviation) that the fit to the whole ladder may leave unexplained
+and still count half: ladders made from a law, with 0.2% of noise, leave 0.01 to 0.04, public ones 0.06 and more."""
+SHARPNESS = 6.0
+DOUBT = 0.25
+"""What is left unexplained is taken as large as it may be with this probability to come out as small as it did."""
+WHITE = (0.6, 0.9)
+"""Squared differences of neighbours, over those of any two runs: misfit below, noise above. Public ladders have 0.1 to
+0.8 (one 0.9), ladders made from a law 1.2 with an sd of 0.3."""
+MOST_NOISE = 0.75
+"""Share of that fit's squared misses that seed noise may answer for: what noise hides is not known to be a law."""
 N_STARTS = 6
 JITTER = 1.0
 """Families differ by about half of what the priors allow: the draws' priors move by this share of their sd."""
@@ -133,23 +155,71 @@ def fit_members(
     return [fit_batch(cells, form, weights, None if warm is None else warm[i].theta[0]) for i, form in enumerate(forms)]
 
 
-def draw_members(cells: Cells, members: list[Fitted], n_draws: int, seed: int = 0) -> list[Fitted]:
-    """Refits of each form on losses redrawn with their noise, trunk by trunk, and with priors redrawn.
+def believed(cells: Cells, members: list[Fitted]) -> float:
+    """How much the fit to the whole ladder counts, 0 to 1: all, where one law explains every run to within noise.
+
+    No form holds from the smallest runs of a real ladder to its largest, so the others look at the frontier and lean on
+    priors. Where one does hold, it knows the floor and the exponents far better than priors do.
+    """
+    whole = [m for m in members if m.form == WHOLE]
+    if not whole or len(members) == 1:
+        return float(len(whole))
+    freedom = len(cells) - len(WHOLE.free)
+    if freedom < 1:
+        return 0.0
+    left = np.log(cells.loss) - whole[0].log_loss(cells.size, cells.tokens)[0]
+    variance = float((left**2).sum()) / freedom
+    noise = max(float((cells.noise**2).mean()), _whiteness(cells, left, variance) * variance)
+    misfit = variance - min(noise, MOST_NOISE * variance)
+    misfit *= freedom / float(chi2.ppf(DOUBT, freedom))  # few runs are explained by anything
+    ratio = float(np.sqrt(misfit)) / max(float(np.log(cells.loss).std()), 1e-9)
+    return 1.0 / (1.0 + min(ratio / UNEXPLAINED, 1e3) ** SHARPNESS)
+
+
+def _whiteness(cells: Cells, left: Array, variance: float) -> float:
+    """How much of what is left differs from run to run, as noise does, and not from region to region, as misfit does.
+
+    From differences between nearest runs in (ln size, ln tokens): 1 where they differ as much as any two would.
+    """
+    place = np.stack((np.log(cells.size), np.log(cells.tokens)), axis=1)
+    nearest = np.asarray(cKDTree(place).query(place, k=2)[1])[:, 1]
+    freedom = len(cells) - len(WHOLE.free)
+    local = float(((left - left[nearest]) ** 2).sum()) / 2 / freedom
+    low, high = WHITE
+    return float(np.clip((local / max(variance, 1e-18) - low) / (high - low), 0.0, 1.0))
+
+
+def member_weights(members: list[Fitted], belief: float) -> Array:
+    """Share of each member in the forecast: the whole-ladder fit its belief, the others equal parts of the rest."""
+    whole = np.array([m.form == WHOLE for m in members])
+    return np.where(whole, belief, (1 - belief) / max(1, int((~whole).sum())))
+
+
+def draw_members(
+    cells: Cells, members: list[Fitted], n_draws: int, seed: int = 0, weights: Array | None = None
+) -> list[Fitted]:
+    """Refits of each form, as many as its weight asks for, on losses redrawn with their noise, trunk by trunk, and with
+    priors redrawn.
 
     A run's noise is the larger of its seed noise and the scatter that its form shows, which its weight says grows away
     from the frontier. Half of it is shared by the branches of a trunk.
     """
     rng = np.random.default_rng(seed)
     _, trunk = np.unique(cells.trunk, return_inverse=True)
-    each = -(-n_draws // len(members))
+    shares = np.full(len(members), 1 / len(members)) if weights is None else weights
     drawn = []
-    for member in members:
+    for member, share in zip(members, shares, strict=True):
+        each = int(np.ceil(n_draws * share - 1e-9))
+        if not each:
+            continue
         own = rng.standard_normal((each, len(cells)))
         shared = rng.standard_normal((each, int(trunk.max()) + 1))[:, trunk]
         alone = (np.bincount(trunk)[trunk] == 1).astype(float)
         mixed = np.where(alone > 0, own, np.sqrt(0.5) * (own + shared))
         weight = member.form.weights(member.frame, np.ones((1, len(cells)), dtype=bool))[0]
         scatter = member.sigma[0] / np.sqrt(np.maximum(weight, 1e-6))
+        if member.form == WHOLE:  # the others lean on priors, and see how few runs count
+            scatter *= np.sqrt(len(cells) / max(len(cells) - len(member.form.free), 1))
         shift = np.maximum(np.minimum(scatter, 0.3), cells.noise) * mixed
         jitter = JITTER * rng.standard_normal((each, N_PARAMETERS))
         counts = np.ones((each, len(cells)))

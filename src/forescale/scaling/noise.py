@@ -23,6 +23,7 @@ SAME_CELL = 0.01
 """Sizes and tokens this close are one point: batches round the tokens."""
 MOST_CELLS = 600
 """Points of the surface beyond which a table is thinned: fits weigh the frontier, which a few hundred points fix."""
+NEWTON_STEPS = 30
 SLOPE, SLOPE_SD = -0.3, 0.15
 """d ln(noise) / d ln C expected before measuring, and how firmly: 1.6% at 1e11 to hundredths at 1e19 (our probes)."""
 
@@ -58,25 +59,33 @@ def measure_noise(table: RunTable) -> list[NoisePoint]:
             flops=budget,
             seed_sd=float(np.sqrt(sum(s for s, _, _ in parts) / sum(f for _, f, _ in parts))),
             replicates=sum(n for _, _, n in parts),
+            freedom=sum(f for _, f, _ in parts),
         )
         for budget, parts in sorted(squares.items())
     ]
 
 
 def noise_law(points: list[NoisePoint], top_flops: float) -> NoiseLaw:
-    """Line through ln(sd) against ln(C), its slope held near what is usual unless the replicates say otherwise."""
+    """The likeliest ln(sd) = level + slope ln(C), its slope held near what is usual unless replicates say otherwise.
+
+    Squares of few replicates follow a chi-square law, so a budget whose two seeds happen to agree says little. A line
+    through ln(sd) would believe it, and come out too low.
+    """
     usable = [p for p in points if p.seed_sd > 0]
     if not usable:
         return NoiseLaw(DEFAULT_SD, 0.0, top_flops, measured=False)
     x = np.array([np.log(p.flops / top_flops) for p in usable])
-    y = np.array([np.log(p.seed_sd) for p in usable])
-    freedom = np.array([max(p.replicates - 1.0, 1.0) for p in usable])
-    precision = 2.0 * freedom  # the variance of ln(sd) is about 1 / (2 degrees of freedom)
+    squares = np.array([p.seed_sd for p in usable]) ** 2
+    freedom = np.array([float(p.freedom or max(p.replicates - 1, 1)) for p in usable])
     design = np.stack((np.ones_like(x), x), axis=1)
-    normal = design.T @ (precision[:, None] * design) + np.diag((0.0, SLOPE_SD**-2))
-    right = design.T @ (precision * y) + np.array((0.0, SLOPE * SLOPE_SD**-2))
-    level, slope = np.linalg.solve(normal, right)
-    return NoiseLaw(float(np.exp(level)), float(min(slope, 0.0)), top_flops, measured=True)
+    firmness = np.array((0.0, SLOPE_SD**-2))
+    law = np.array((0.5 * np.log(np.average(squares * np.exp(-2 * SLOPE * x), weights=freedom)), SLOPE))
+    for _ in range(NEWTON_STEPS):  # convex: half the freedom times (2 ln sd + squares / sd^2), summed
+        excess = squares * np.exp(-2.0 * design @ law)
+        gradient = design.T @ (freedom * (1.0 - excess)) + firmness * (law - (0.0, SLOPE))
+        curvature = design.T @ ((2.0 * freedom * np.maximum(excess, 0.1))[:, None] * design) + np.diag(firmness)
+        law = law - np.clip(np.linalg.solve(curvature, gradient), -1.0, 1.0)
+    return NoiseLaw(float(np.exp(law[0])), float(min(law[1], 0.0)), top_flops, measured=True)
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,12 @@ N_PARAMETERS = 6
 E, A, ALPHA, B, BETA, G = range(N_PARAMETERS)
 
 
-STEEPEST = 0.04
-"""-d ln L / d ln C below which a curve is flatter than any ladder on text (0.04-0.1): most of its loss is floor."""
+FALL = 0.128
+"""-d ln(L - E) / d ln C that is usual (exponents of some 0.25): the slope of the loss itself, over this, is the share
+of it that can still fall. Below 0.045, flatter than any public ladder (0.045-0.1), more than usual of it is floor."""
 LEAST = 6.0
 """Runs that must count: more than a form has parameters."""
 TEMPERS = (0.8, 0.6, 0.45, 0.3, 0.2, 0.1, 0.05)
-LEAST_SHARE = 0.45
-"""Of the usual exponents, what the flattest frontier is given."""
 LOOSE = 0.15
 """Share of the priors' precision while the residual scale is found: see `solve`."""
 SPAN = np.log(5.0)
@@ -49,7 +48,7 @@ class Form:
     floor: tuple[float, float] = (0.65, 0.1)
     """E over the lowest loss: median, and sd of its logarithm."""
     exponent: tuple[float, float] = (0.23, 0.08)
-    """alpha and beta: mean (less where the frontier is flat), sd."""
+    """alpha and beta: mean, sd."""
     bend: tuple[float, float] = (0.0, 0.0)
     """ln g: mean, sd; sd 0 = fixed."""
 
@@ -69,12 +68,9 @@ class Form:
         """Means [b, 6], and precisions [6], for fits that see the runs `inside` [b, n]."""
         lowest = np.exp(np.where(inside, frame.log_loss, np.inf).min(axis=1))
         mean = np.zeros((len(lowest), N_PARAMETERS))
-        # A curve that hardly falls has little left to lose, whatever text usually holds: random letters, small data.
-        slope = _slope(frame, inside)
-        mean[:, E] = np.log(lowest * np.maximum(self.floor[0], 1 - slope / STEEPEST))
-        # What a frontier of this slope asks of the exponents above the usual floor.
-        asked = 2 * slope / max(1 - self.floor[0], 1e-3)
-        mean[:, ALPHA] = mean[:, BETA] = np.clip(asked, LEAST_SHARE * self.exponent[0], self.exponent[0])
+        # A curve that falls slowly has little left to lose, whatever text usually holds: large runs, random letters.
+        mean[:, E] = np.log(lowest * np.maximum(self.floor[0], 1 - _slope(frame, inside) / FALL))
+        mean[:, ALPHA] = mean[:, BETA] = self.exponent[0]
         mean[:, G] = self.bend[0]
         sd = np.array((self.floor[1], 1e3, self.exponent[1], 1e3, self.exponent[1], self.bend[1] or 1.0))
         return mean, sd**-2.0
@@ -121,8 +117,8 @@ def _slope(frame: Frame, inside: npt.NDArray[np.bool_]) -> Array:
     first = np.where(lower, frame.log_loss, np.inf).argmin(axis=1)
     best = np.where(inside, frame.log_loss, np.inf).argmin(axis=1)
     fall = frame.log_loss[first] - frame.log_loss[best]
-    slope = np.clip(fall / np.maximum(frame.log_c[best] - frame.log_c[first], 0.5), 0.0, STEEPEST)
-    return np.where(np.nanmax(log_c, axis=1) - np.nanmin(log_c, axis=1) < SPAN, STEEPEST, slope)
+    slope = np.clip(fall / np.maximum(frame.log_c[best] - frame.log_c[first], 0.5), 0.0, FALL)
+    return np.where(np.nanmax(log_c, axis=1) - np.nanmin(log_c, axis=1) < SPAN, FALL, slope)
 
 
 def log_predict(theta: Array, x: Array, y: Array) -> Array:

@@ -131,6 +131,8 @@ class NoisePoint(Record):
     """Standard deviation of the loss between seeds, as a fraction of the loss."""
     replicates: int
     """Runs that the spread was measured on."""
+    freedom: int | None = None
+    """Its degrees of freedom: those runs less one for each setting."""
 
 
 class SelfCheck(Record):
