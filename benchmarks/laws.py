@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from benchmarks.suites import Suite, load_all
 from forescale.base.runtime import test_data as data_folder
+from forescale.scaling.belief import believed
 from forescale.scaling.core import fit_core, laws_of, self_check
 from forescale.scaling.ensemble import (
     BEND,
@@ -26,7 +27,6 @@ from forescale.scaling.ensemble import (
     MEMBERS,
     PLAIN,
     WHOLE,
-    believed,
     fit_batch,
     fit_members,
     mean_log_loss,

@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from forescale.base.records.laws import Largest, Laws, Member, Predictive, Scale, SelfCheck, Surface
 from forescale.scaling import calibration
+from forescale.scaling.belief import believed
 from forescale.scaling.ensemble import (
     MEMBERS,
     PLAIN,
     Fitted,
-    believed,
     draw_members,
     fit_members,
     mean_log_loss,

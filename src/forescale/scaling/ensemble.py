@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
-from scipy.stats import chi2
 
 from forescale.scaling.noise import Cells
 from forescale.scaling.surfaces import ALPHA, BETA, N_PARAMETERS, A, B, E, Form, Frame, G, log_predict, solve
@@ -54,17 +52,6 @@ MEMBERS: tuple[Form, ...] = (GENERALISED, QUADRATURE, WHOLE)
 FORMS = {form.name: form for form in (*MEMBERS, WIDE, STEEP, WEIGHTED, PLAIN)}
 """What `--form` can pin; without it the members' mean is used (`ensemble`)."""
 
-UNEXPLAINED = 0.045
-"""Share of the ladder's spread in ln loss (standard deviation) that the fit to the whole ladder may leave unexplained
-and still count half: ladders made from a law, with 0.2% of noise, leave 0.01 to 0.04, public ones 0.06 and more."""
-SHARPNESS = 6.0
-DOUBT = 0.25
-"""What is left unexplained is taken as large as it may be with this probability to come out as small as it did."""
-WHITE = (0.6, 0.9)
-"""Squared differences of neighbours, over those of any two runs: misfit below, noise above. Public ladders have 0.1 to
-0.8 (one 0.9), ladders made from a law 1.2 with an sd of 0.3."""
-MOST_NOISE = 0.75
-"""Share of that fit's squared misses that seed noise may answer for: what noise hides is not known to be a law."""
 N_STARTS = 6
 JITTER = 1.0
 """Families differ by about half of what the priors allow: the draws' priors move by this share of their sd."""
@@ -153,40 +140,6 @@ def fit_members(
     """Each form on each weighting of the cells; without `counts`, on the cells as they are."""
     weights = np.ones((1, len(cells))) if counts is None else counts
     return [fit_batch(cells, form, weights, None if warm is None else warm[i].theta[0]) for i, form in enumerate(forms)]
-
-
-def believed(cells: Cells, members: list[Fitted]) -> float:
-    """How much the fit to the whole ladder counts, 0 to 1: all, where one law explains every run to within noise.
-
-    No form holds from the smallest runs of a real ladder to its largest, so the others look at the frontier and lean on
-    priors. Where one does hold, it knows the floor and the exponents far better than priors do.
-    """
-    whole = [m for m in members if m.form == WHOLE]
-    if not whole or len(members) == 1:
-        return float(len(whole))
-    freedom = len(cells) - len(WHOLE.free)
-    if freedom < 1:
-        return 0.0
-    left = np.log(cells.loss) - whole[0].log_loss(cells.size, cells.tokens)[0]
-    variance = float((left**2).sum()) / freedom
-    noise = max(float((cells.noise**2).mean()), _whiteness(cells, left, variance) * variance)
-    misfit = variance - min(noise, MOST_NOISE * variance)
-    misfit *= freedom / float(chi2.ppf(DOUBT, freedom))  # few runs are explained by anything
-    ratio = float(np.sqrt(misfit)) / max(float(np.log(cells.loss).std()), 1e-9)
-    return 1.0 / (1.0 + min(ratio / UNEXPLAINED, 1e3) ** SHARPNESS)
-
-
-def _whiteness(cells: Cells, left: Array, variance: float) -> float:
-    """How much of what is left differs from run to run, as noise does, and not from region to region, as misfit does.
-
-    From differences between nearest runs in (ln size, ln tokens): 1 where they differ as much as any two would.
-    """
-    place = np.stack((np.log(cells.size), np.log(cells.tokens)), axis=1)
-    nearest = np.asarray(cKDTree(place).query(place, k=2)[1])[:, 1]
-    freedom = len(cells) - len(WHOLE.free)
-    local = float(((left - left[nearest]) ** 2).sum()) / 2 / freedom
-    low, high = WHITE
-    return float(np.clip((local / max(variance, 1e-18) - low) / (high - low), 0.0, 1.0))
 
 
 def member_weights(members: list[Fitted], belief: float) -> Array:

@@ -25,6 +25,7 @@ from forescale.base.records.laws import (
 )
 from forescale.scaling import calibration
 from forescale.scaling.admissible import MINIMUM_STEPS, Rungs, judge
+from forescale.scaling.belief import bad_runs
 from forescale.scaling.compute_law import fit_compute, frontier
 from forescale.scaling.core import Core, fit_core, largest_of, self_check
 from forescale.scaling.ensemble import FORMS, MEMBERS, PLAIN
@@ -220,6 +221,7 @@ def _surface_laws(
     pinned = fit_chinchilla(cells.size, cells.tokens, cells.loss) if forms == (PLAIN,) else None
     core = fit_core(cells, ready.noise, forms, n_draws=n_draws, pinned=pinned)
     parts.core = core
+    warnings += _bad_warnings(cells, ready.table, core)
     if design.surface:
         main = core.predictive.members[0].surface
         draws = core.surfaces()
@@ -255,6 +257,19 @@ def _edge_warnings(points: list[IsoMinimum], cells: Cells) -> list[str]:
                 f"the best size lies at the edge of the grid at {len(edges)} budgets ({listed} FLOPs): bounds only,"
                 f" left out of the allocation law; add {side} sizes there"
             )
+    return warnings
+
+
+def _bad_warnings(cells: Cells, table: RunTable, core: Core) -> list[str]:
+    """Runs far from a law that explains the others: they weigh little, and their reader should know."""
+    warnings = []
+    for i, left in sorted(bad_runs(cells, core.members), key=lambda found: int(table.row[cells.members[found[0]][0]])):
+        rows = ", ".join(str(int(table.row[k])) for k in cells.members[i])
+        side = "above" if left > 0 else "below"
+        warnings.append(
+            f"row {rows} lies {abs(np.expm1(left)):.1%} {side} the law that explains the others, and counts little:"
+            " was it cut short, badly tuned, or scored on something else?"
+        )
     return warnings
 
 
