@@ -106,11 +106,11 @@ def test_a_bad_run_or_two_are_named_and_do_not_shake_a_law_that_explains_the_oth
     rows = [{**r, "params": r["params"] * (1 + 0.13 * (i >= 16))} for i, r in enumerate(rows)]
     rows = [{**r, "loss": law.loss(r["params"], r["tokens"]) * (1 + 0.001 * (-1) ** i)} for i, r in enumerate(rows)]
     for place in range(bad):
-        rows[9 + 11 * place]["loss"] *= 1.08
+        rows[9 + 14 * place]["loss"] *= 1.08
     assert belief(rows) > 0.5
     laws = fit(rows)
     named = [w for w in laws.warnings if "above the law that explains the others" in w]
-    assert [w.split()[1] for w in named] == [str(10 + 11 * place) for place in range(bad)]
+    assert [w.split()[1] for w in named] == [str(10 + 14 * place) for place in range(bad)]
     made = forecast(laws, model_scale=7e9, tokens=4e12)
     assert made.loss == pytest.approx(law.loss(7e9, 4e12), rel=0.012)
 

@@ -27,6 +27,8 @@ OUTLIER = 4.0
 """Robust standard deviations from which a run may be a bad one and not a sign of misfit."""
 BAD = 0.1
 """Share of the runs that may be bad (one at least); the others must then be explained better than otherwise asked."""
+EDGE = 0.1
+"""Share of the runs, by tokens per size and by compute, that are the ladder's edge."""
 NOTABLE = 0.01
 """ln(loss / law) below which a bad run is not worth a warning."""
 UNEXPLAINED_OTHERS = 0.03
@@ -44,7 +46,7 @@ def believed(cells: Cells, members: list[Fitted]) -> float:
         return float(len(whole))
     left = np.log(cells.loss) - whole[0].log_loss(cells.size, cells.tokens)[0]
     spread = max(float(np.log(cells.loss).std()), 1e-9)
-    good = ~_outliers(left)
+    good = ~_outliers(cells, left)
     return max(
         _belief(_unexplained(cells, left, _whiteness(cells, left)) / spread, UNEXPLAINED),
         _belief(_unexplained(cells.take(good), left[good], 0.0) / spread, UNEXPLAINED_OTHERS),
@@ -57,18 +59,21 @@ def bad_runs(cells: Cells, members: list[Fitted]) -> list[tuple[int, float]]:
     if not whole or believed(cells, members) < 0.5:
         return []
     left = np.log(cells.loss) - whole[0].log_loss(cells.size, cells.tokens)[0]
-    return [(int(i), float(left[i])) for i in np.flatnonzero(_outliers(left) & (np.abs(left) > NOTABLE))]
+    return [(int(i), float(left[i])) for i in np.flatnonzero(_outliers(cells, left) & (np.abs(left) > NOTABLE))]
 
 
 def _belief(ratio: float, half: float) -> float:
     return 1.0 / (1.0 + min(ratio / half, 1e3) ** SHARPNESS)
 
 
-def _outliers(left: Array) -> npt.NDArray[np.bool_]:
-    """The few runs furthest from the law, if they are far."""
-    size = np.abs(left)
+def _outliers(cells: Cells, left: Array) -> npt.NDArray[np.bool_]:
+    """The few runs furthest from the law, if they are far and no edge of the ladder: barely trained runs miss a law as
+    all their like would."""
+    ratio = cells.tokens / cells.size
+    edge = (ratio <= np.quantile(ratio, EDGE)) | (cells.flops <= np.quantile(cells.flops, EDGE))
+    size = np.where(edge, 0.0, np.abs(left))
     most = max(1, int(BAD * len(left)))
-    far = size > OUTLIER * 1.4826 * float(np.median(size))
+    far = size > OUTLIER * 1.4826 * float(np.median(np.abs(left)))
     return np.asarray(far & (size >= np.sort(size)[-most]))
 
 
