@@ -85,6 +85,44 @@ def test_larger_cells_of_step_law_are_forecast() -> None:
     assert max(excess) <= 0.0015
 
 
+@pytest.mark.parametrize("off", [0.75, 1.0, 1.4])
+@pytest.mark.parametrize("of_compute", [True, False])
+def test_full_grids_around_a_wrong_centre_give_the_law_that_made_them(off: float, of_compute: bool) -> None:
+    """Five sizes a budget, three rates and batches each; the law is one of compute, or one of size and tokens."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for flops in (1e17, 3e17, 1e18, 3e18, 1e19):
+        for size in 0.22 * flops**0.5243 * np.array((0.33, 0.58, 1.0, 1.7, 3.0)):
+            best = best_of(flops, float(size), of_compute)
+            for at_rate in (0.5, 1.0, 2.0):
+                for at_batch in (0.5, 1.0, 2.0):
+                    rise = 0.02 * math.log(at_rate * off) ** 2 + 0.01 * math.log(at_batch * off) ** 2
+                    loss = 1.7 + 60.0 * flops**-0.1
+                    rows.append(
+                        {
+                            "flops_per_token": size, "tokens": flops / size, "lr": best[0] * at_rate * off, "seed": 0,
+                            "batch_tokens": best[1] * at_batch * off,
+                            "loss": loss * math.exp(rise + 0.001 * rng.standard_normal()),
+                        }
+                    )  # fmt: skip
+    rate, batch, _ = fit_hyper(read_runs(rows))
+    assert rate is not None
+    assert batch is not None
+    for flops in (1e20, 1e21):
+        size = 0.22 * flops**0.5243
+        given = {"flops": flops, "size": size, "tokens": flops / size}
+        best = best_of(flops, size, of_compute)
+        assert batch.value(**given) == pytest.approx(best[1], rel=0.2)
+        assert rate.value(**given, batch_tokens=best[1]) == pytest.approx(best[0], rel=0.2)
+
+
+def best_of(flops: float, size: float, of_compute: bool) -> tuple[float, float]:
+    """Rate and batch: the paper's Eq. 1, or laws of Step Law's kind."""
+    if of_compute:
+        return 0.3118 * flops**-0.125, 0.2920 * flops**0.3271
+    return 1.79 * size**-0.713 * (flops / size) ** 0.307, 0.58 * (flops / size) ** 0.571
+
+
 @pytest.mark.parametrize(("noise", "tolerance"), [(0.05, 0.10), (0.3, 0.35), (1.0, 0.7)])
 def test_a_tiny_noisy_ladder_keeps_a_sane_slope(noise: float, tolerance: float) -> None:
     covered = 0

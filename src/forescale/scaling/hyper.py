@@ -126,17 +126,19 @@ def choose(cells: Sequence[Cell], bands: Array, rate_ok: bool, batch_ok: bool) -
     rates = [Variables(("size", "tokens")), Variables(("flops",))] if free else [Variables(("flops",))]
     batches = [Variables(("tokens",)), Variables(("flops",))]
     candidates = [
-        Choice(r, b, coupled)
-        for r, b in itertools.product(rates if rate_ok else [None], batches if batch_ok else [None])
-        for coupled in ((False, True) if r is not None and b is not None else (False,))
+        Choice(r, b) for r, b in itertools.product(rates if rate_ok else [None], batches if batch_ok else [None])
     ]
     judged = [(cell, surface) for cell, b in zip(cells, bands, strict=True) if (surface := smooth(cell, float(b)))]
     if len(judged) < MIN_TO_CHOOSE or len(cells) < MIN_TO_CHOOSE + 1:
         return candidates[0], None
     scores = [held_out_excess(cells, bands, judged, choice) for choice in candidates]
-    best = int(np.argmin([around for around, _ in scores]))
-    own = scores[best][1]
-    return candidates[best], own if math.isfinite(own) else None
+    best = int(np.argmin([own for _, own in scores]))
+    choice, (around, own) = candidates[best], scores[best]
+    if choice.rate is not None and choice.batch is not None:
+        coupled = replace(choice, coupled=True)
+        if held_out_excess(cells, bands, judged, coupled)[0] < around:
+            choice = coupled
+    return choice, own if math.isfinite(own) else None
 
 
 def _independent(cells: Sequence[Cell]) -> bool:
@@ -155,7 +157,8 @@ def held_out_excess(
     """Mean excess on the larger cells when the laws are fitted on the smaller half, and on the smaller two thirds.
 
     First with the batch halved and doubled too, since a law that knows the batch shows its worth where the batch is not
-    the best one; second at the laws' own batch alone.
+    the best one; second at the laws' own batch alone. The first cannot choose a batch law: beyond what was tried a
+    surface is level, so a law that points there loses nothing by a further step.
     """
     order = np.argsort([c.flops for c in cells])
     around: list[float] = []
