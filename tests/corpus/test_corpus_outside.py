@@ -42,7 +42,7 @@ def outside(tmp_path, write_jsonl, sets, corpora, most_bytes=10**6, raw=True):
         folders, {name: corpus(tmp_path / f"corpus-{name}", of) for name, of in corpora.items()}, tmp_path / "out",
         CorpusSection(), InlineExecutor(), raw=raw, most_bytes=most_bytes,
     )  # fmt: skip
-    return made, pq.read_table(tmp_path / "out" / "validation" / "part-00000.parquet").to_pylist()
+    return made, pq.read_table(tmp_path / "out" / "validation").to_pylist()
 
 
 def test_what_equals_or_resembles_training_text_is_left_out_and_counted(tmp_path, write_jsonl, texts):

@@ -20,3 +20,20 @@ def test_text_like_the_outside_set_is_the_better_corpus(tmp_path):
     assert all(b.order == ["near", "far"] for b in made.better)
     assert all(p.first_better == p.runs for p in made.paired)
     assert made.paired[-1].difference < -0.1
+
+
+@pytest.mark.slow
+def test_each_outside_set_has_an_order_of_its_own(tmp_path):
+    """Two vocabularies, two corpora, and an outside set of each: on its own, each corpus is the better."""
+    (tmp_path / "forescale.toml").write_text(RECIPE)
+    for name, seed in (("red", 7), ("blue", 8)):
+        write(tmp_path / name, seed=seed - 6, vocabulary=seed)
+        write(tmp_path / f"like-{name}", seed=seed, sources=1, vocabulary=seed)
+    outside = [tmp_path / "like-red", tmp_path / "like-blue"]
+    made = Project(tmp_path, SMALL).compare([tmp_path / "red", tmp_path / "blue"], validation=outside)
+    assert made.sets.keys() == {"like-red", "like-blue"}
+    for name, order in made.sets.items():
+        assert order.paired
+        for pair in order.paired:
+            assert pair.pair == ("red", "blue")
+            assert (pair.difference < -0.05) if name == "like-red" else (pair.difference > 0.05)

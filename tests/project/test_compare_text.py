@@ -36,12 +36,17 @@ def trained(spec):
     for budget, n in zip(spec.budgets, spec.branches, strict=True):
         loss = 1.2 + 40 / spec.shape.flops_per_token**0.32 + 60 / n**0.35
         loss *= (0.95 if spec.group == "red" else 1.0) * (1 + noise.gauss(0, 0.002))
+        sets = {
+            name: LossSum(nats=loss * (0.9 if name == spec.group else 1.0) * 500 * math.log(2), tokens=250, bytes=500)
+            for name in tokens.validation_sets
+        }
         records.append(
             RunRecord(
                 run=f"{spec.name}-{n}", trunk=spec.name, group=spec.group, budget=budget, shape=spec.shape, tokens=n,
                 steps=n // spec.batch_tokens, batch_tokens=spec.batch_tokens, learning_rate=spec.learning_rate,
                 warmup_steps=spec.warmup_steps, weight_decay=spec.weight_decay, seed=spec.seed,
                 validation=LossSum(nats=loss * 1000 * math.log(2), tokens=500, bytes=1000),
+                validation_sets=sets,
                 bigram_bpb=tokens.bigram_bpb, tokenizer=tokens.tokenizer, validation_id=tokens.validation_id, seconds=1.0,
             )
         )  # fmt: skip
@@ -202,6 +207,15 @@ def test_without_an_outside_folder_equal_bytes_of_each_held_out_part_are_scored(
     assert [s.name for s in held.outside.sets] == ["red", "blue"]
     assert len({s.used_bytes for s in held.outside.sets}) == 1
     assert any("no --validation" in text for text in held.warnings)
+    assert list(held.sets) == ["blue", "red"]
+    for home, order in held.sets.items():  # where it is at home, each is the better
+        assert {b.order[0] for b in order.better} == {home}
+        assert all((p.difference < 0) == (p.pair[0] == home) for p in order.paired)
+        rows = {row["run"]: row for row in read_rows(Path(order.tables[home]))}
+        assert {row["bigram_bpb"] for row in rows.values()} == {""}
+        assert rows.keys() == {row["run"] for row in read_rows(Path(held.tables[home]))}
+    assert "## Set by set" in Path(held.report).read_text()
+    assert not made.sets
     (said,) = [text for text in held.warnings if "ladder budgets up to" in text]
     assert "none is repeated" in said
     rows = [row for table in held.tables.values() for row in read_rows(Path(table))]

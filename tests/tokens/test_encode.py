@@ -42,6 +42,22 @@ def tokenizer_dir(corpus: Path, tmp_path: Path) -> Path:
     return tmp_path / "tokenizer"
 
 
+def test_files_of_the_validation_split_can_be_sets_of_their_own(
+    corpus: Path, tokenizer_dir: Path, tmp_path: Path
+) -> None:
+    (corpus / "validation/part-0.parquet").rename(corpus / "validation/part-1.parquet")
+    pq.write_table(pa.table({"text": ["one", "two more words"]}), corpus / "validation/part-0.parquet")
+    made = encode_corpus(corpus, tokenizer_dir, tmp_path / "tokens", InlineExecutor(), sets=["web", "books"])
+    tokenizer = Tokenizer.open(tokenizer_dir)
+    wanted = [
+        sum(len(tokenizer.encode(t)) + 1 for t in texts)
+        for texts in (["one", "two more words"], FILES["validation/part-0"])
+    ]
+    assert made.validation_sets == dict(zip(("web", "books"), wanted, strict=True))
+    assert made.validation.tokens == sum(wanted)
+    assert TokensSummary.read(tmp_path / "tokens/summary.json") == made
+
+
 class Backwards(InlineExecutor):
     """Ends parts in another order, as many workers do."""
 

@@ -133,3 +133,17 @@ def test_refusals(folder: Path) -> None:
     (folder / "train.bin").write_bytes(b"12")
     with pytest.raises(ArtifactError, match="has 2 bytes, not 2000"):
         TokenStream(folder)
+
+
+def test_validation_windows_are_shared_out_among_the_splits_sets(folder: Path) -> None:
+    path = folder / "summary.json"
+    summary = TokensSummary.read(path)
+    assert list(TokenStream(folder, "validation").validation_sets(10 * T, T)) == [""]
+    summary.model_copy(update={"validation_sets": {"a": 301, "b": 699}}).write(path)
+    stream = TokenStream(folder, "validation")
+    ids, _ = stream.validation_windows(50 * T, T)
+    inside = stream.validation_sets(50 * T, T)
+    assert (inside["a"] ^ inside["b"]).all()
+    assert ids[inside["a"]].max() <= 301 + T
+    assert ids[inside["b"]].min() >= 301
+    assert inside["a"].sum() / inside["b"].sum() == pytest.approx(301 / 699, rel=0.1)

@@ -11,6 +11,7 @@ from rich.console import Console
 from tiny_runs import BATCH, spec, write_tokens
 
 from forescale.base.errors import ArtifactError, LayoutError
+from forescale.base.records.tokens import TokensSummary
 from forescale.model.weights import load
 from forescale.tokens.tokenizer import train_tokenizer
 from forescale.train import loop
@@ -110,6 +111,21 @@ def test_a_run_can_be_extended(root):
     assert losses(extended) == losses(whole)
 
 
+def test_sets_of_the_validation_split_are_scored_each_and_add_up(root, tmp_path):
+    (whole,) = run_trunk(spec(root, "whole", branches=(BATCH * 20,), budgets=()))
+    folder = write_tokens(tmp_path / "parts")
+    summary = TokensSummary.read(folder / "summary.json")
+    summary.model_copy(update={"validation_sets": {"web": 1000, "books": 3000}}).write(folder / "summary.json")
+    (parts,) = run_trunk(spec(root, "parts", branches=(BATCH * 20,), budgets=(), tokens_dir=str(folder)))
+    assert list(parts.validation_sets) == ["web", "books"]
+    assert whole.validation_sets == {}
+    assert parts.validation.nats == pytest.approx(whole.validation.nats, rel=1e-6)
+    web, books = parts.validation_sets.values()
+    assert (web + books) == parts.validation
+    assert web.tokens / books.tokens == pytest.approx(1 / 3, rel=0.15)
+    assert web.nats_per_token != books.nats_per_token
+
+
 def test_micro_batches_change_nothing(root):
     one = run_trunk(spec(root, "one", branches=(BATCH * 20,)))
     many = run_trunk(spec(root, "many", branches=(BATCH * 20,), micro_batch=3))
@@ -157,7 +173,7 @@ def test_a_run_that_keeps_weights_can_be_extended_from_its_constant_rate(root, m
     assert record.weights == str(root / "run" / "weights")
     kept = load(record.weights)
     again = Feed(short, Ranks()).score(kept, bf16=False)
-    assert again.nats == pytest.approx(record.validation.nats, rel=1e-6)
+    assert again[""].nats == pytest.approx(record.validation.nats, rel=1e-6)
     assert [p.name for p in (root / "run" / "checkpoints").glob("*.json")] == ["00000001.json"]
 
     taken, real = [], loop.train_step

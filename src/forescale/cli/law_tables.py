@@ -172,6 +172,12 @@ def compare(data: Data, out: Console) -> None:
     )  # fmt: skip
     for crossing in data["crossings"]:
         out.print(f"{' and '.join(crossing['pair'])} change places at {num(crossing['flops'])} FLOPs\n")
+    if data["sets"]:
+        table(
+            out, "Set by set", ("set", "FLOPs", "best first", "probability"),
+            [(name, num(b["flops"]), ", ".join(b["order"]), percent(b["probability"], 0))
+             for name, order in data["sets"].items() for b in order["better"]],
+        )  # fmt: skip
     table(
         out, "Like runs side by side (loss of the first over the second)",
         ("FLOPs", "pair", "pairs of runs", "difference", "90% interval", "first better"),

@@ -52,7 +52,8 @@ def make_outside(
     raw: bool,
     most_bytes: int,
 ) -> Made:
-    """Write `out/validation/`: equal bytes of each set, without what resembles training text of any corpus.
+    """Write `out/validation/`, one file a set in the order of `sets`: equal bytes of each, without what resembles
+    training text of any corpus.
 
     `sets`: name -> folder; `corpora`: name -> finished corpus; `raw`: the sets have not been through the quality rules
     yet; `most_bytes`: a set gives no more than this, since a run is scored on a sample anyway.
@@ -79,13 +80,11 @@ def make_outside(
     every = np.logical_or.reduce(list(clean.values()))
     rates = {name: contact(work, mask, every, executor).rate for name, mask in training.items()}
     each = min(most_bytes, *(int(work.bytes[mask].sum()) for mask in clean.values()))
-    rows: list[dict[str, str]] = []
-    for name, mask in clean.items():
+    for place, (name, mask) in enumerate(clean.items()):
         taken = _take(work, mask, each, name)
         used = sum(len(row["text"].encode()) for row in taken)
         records[name] = records[name].model_copy(update={"used_documents": len(taken), "used_bytes": used})
-        rows += taken
-    _write(rows, out / "validation" / "part-00000.parquet")
+        _write(taken, out / "validation" / f"part-{place:05d}.parquet")
     shutil.rmtree(folder)
     outside = Outside(sets=list(records.values()), contact_ngram=CONTACT_NGRAM, contact=rates)
     return Made(outside, tuple(_warnings(records.values())) + tuple(_shared(work, training)))

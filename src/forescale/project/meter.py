@@ -89,6 +89,7 @@ def run_meter(
     """Clean, tokenize, run the ladders, fit, compare; written to `comparisons/NAME/`, by default A-B-..."""
     from forescale.project.meter_report import write_report
     from forescale.project.meter_runs import ladders, small_recipe
+    from forescale.project.meter_sets import orders
     from forescale.scaling.compare import compare
     from forescale.scaling.paired import with_pairs
 
@@ -112,10 +113,12 @@ def run_meter(
     made = compare(tables, budgets=[*ran.budgets, *(max(ran.budgets) * times for times in BEYOND)], **reading)
     warnings += [f"{name}: {text}" for name, laws in made.corpora.items() for text in _missing(laws)]
     made = with_pairs(made, tables, reading.get("metric"))
+    by_set = orders(tables, [b.flops for b in made.better], **reading)
     scored = min(n_outside, recipe.train.validation_tokens) // recipe.model.seq_len * recipe.model.seq_len
     record = Outside.model_validate(outside.summary["outside"])
     made = made.model_copy(
         update={
+            "sets": by_set,
             "outside": record.model_copy(update={"tokens": n_outside, "scored_tokens": scored}),
             "tables": {name: str(table) for name, table in tables.items()},
             "report": str(root / "report.md"),
@@ -278,6 +281,7 @@ def _tokens(meter: Meter, name: str, corpus: Clean, words: Folder, outside: Fold
     """The corpus's own training text and the common outside set as one folder of token shards."""
     from forescale.tokens.encode import encode_corpus
 
+    sets = [made.name for made in Outside.model_validate(outside.summary["outside"]).sets]
     with meter.make(
         meter.root / "tokens" / name, "tokens", [corpus.recipe, words.recipe, outside.recipe], {}
     ) as folder:
@@ -288,7 +292,9 @@ def _tokens(meter: Meter, name: str, corpus: Clean, words: Folder, outside: Fold
                 (view / split).unlink(missing_ok=True)
                 (view / split).symlink_to(place.resolve())
             with _said_of(f"corpus {name}"):
-                folder.summary = encode_corpus(view, words.path, folder.path, meter.project.executor()).to_json()
+                folder.summary = encode_corpus(
+                    view, words.path, folder.path, meter.project.executor(), sets=sets if len(sets) > 1 else ()
+                ).to_json()
             shutil.rmtree(view)  # the links, not what they point to
     return TokensSummary.model_validate(folder.summary)
 

@@ -35,11 +35,12 @@ def report(made: Comparison, corpora: Mapping[str, CorpusSummary], tokens: Mappi
     parts = [
         f"# Which corpus is better: {names}",
         "The same ladder (budgets, shapes, learning rates, batches, seeds) on each corpus, one tokenizer, scored on "
-        "one outside set.",
+        + ("one outside set." if len(made.sets) < 2 else f"{len(made.sets)} outside sets: together, then each alone."),
         *_corpora(made, corpora, tokens),
         *_exponents(made),
         *_better(made),
         *_paired(made),
+        *_sets(made),
         *(_outside(made.outside) if made.outside else []),
     ]
     said = [*made.warnings, *(f"{name}'s fit: {text}" for name, laws in made.corpora.items() for text in laws.warnings)]
@@ -125,6 +126,36 @@ def _paired(made: Comparison) -> list[str]:
                  for p in line.points],
             ),
         ]  # fmt: skip
+    return parts
+
+
+def _sets(made: Comparison) -> list[str]:
+    """The order on each outside set alone, and what like runs say of it at the largest budget."""
+    if not made.sets:
+        return []
+    rows = [
+        (name, f"{b.flops:.3g}", ", ".join(b.order), f"{b.probability:.0%}",
+         ", ".join(f"{corpus} {loss:.4f}" for corpus, loss in b.losses.items()))
+        for name, order in made.sets.items()
+        for b in order.better
+    ]  # fmt: skip
+    pairs = [
+        (name, f"{p.flops:.3g}", f"{p.pair[0]} against {p.pair[1]}", f"{100 * p.difference:+.2f}%",
+         "-" if p.interval is None else _percents(p.interval))
+        for name, order in made.sets.items()
+        for p in order.paired
+        if p.flops == max(q.flops for q in order.paired)
+    ]  # fmt: skip
+    parts = [
+        "## Set by set",
+        "The same runs, scored on each outside set alone.",
+        _table(("set", "FLOPs", "best first", "probability of the first", "expected loss"), rows),
+    ]
+    if pairs:
+        parts += [
+            "Like runs at the largest budget:",
+            _table(("set", "FLOPs", "pair", "difference of loss", "90% interval"), pairs),
+        ]
     return parts
 
 

@@ -15,6 +15,7 @@ from forescale.base.records.ladder import LadderSummary
 from forescale.base.records.spec import RunSpec
 from forescale.base.records.tokens import TokensSummary
 from forescale.project.ladder import check_tokens, refuse_unfinished, run_trunks, shape_rule, summarise
+from forescale.project.meter_sets import write_set_tables
 from forescale.scaling.identify import MIN_CELLS
 from forescale.scaling.ladder import Design, Grounds, design, rungs, trunk_tokens
 
@@ -153,6 +154,7 @@ def _run(meter: Meter, designs: Mapping[str, Design], folders: Mapping[str, Fold
         own = [record for record in records if record.group == name]
         failed = {run: reason for run, reason in reasons.items() if corpus_of[run] == name}
         refuse_unfinished(f"corpus {name}'s ladder", tables[name], own, failed, "compare")
+        write_set_tables(folders[name].path, own)
         seconds = sum(r.seconds for r in own if r.status == "finished")
         folders[name].summary = summarise(name, tables[name], plan, own, failed, seconds).to_json()
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +36,13 @@ class Part:
     """What the ids depend on: tokenizer and source. A finished part of another key is made again."""
 
 
-def encode_corpus(corpus: Path, tokenizer_dir: Path, out: Path, executor: Executor) -> TokensSummary:
-    """Write the TokenShards of `corpus` to `out`. Killed and started again, it does only the missing parts."""
+def encode_corpus(
+    corpus: Path, tokenizer_dir: Path, out: Path, executor: Executor, *, sets: Sequence[str] = ()
+) -> TokensSummary:
+    """Write the TokenShards of `corpus` to `out`. Killed and started again, it does only the missing parts.
+
+    `sets`: names of the validation split's files, where each is a set of its own.
+    """
     tokenizer = Tokenizer.open(tokenizer_dir)
     dtype = id_dtype(tokenizer.vocab_size)
     work = out / ".parts"
@@ -57,6 +63,10 @@ def encode_corpus(corpus: Path, tokenizer_dir: Path, out: Path, executor: Execut
     }
     _write_npy(out / "token_bytes.npy", tokenizer.token_bytes)
     summary = _summary(out, tokenizer, dtype, counts)
+    if sets:
+        files = [Path(p.out) for p in todo if Path(p.out).name.startswith("validation-")]
+        lengths = {name: _n_tokens(file) for name, file in zip(sets, files, strict=True)}
+        summary = summary.model_copy(update={"validation_sets": lengths})
     summary.write(out / "summary.json")
     shutil.rmtree(work, ignore_errors=True)
     return summary
@@ -101,6 +111,13 @@ def _is_finished(part: Part) -> bool:
         return False
     with path.open("rb") as file:
         return file.read(len(MAGIC) + len(part.key)) == MAGIC + part.key.encode()
+
+
+def _n_tokens(part: Path) -> int:
+    """Tokens of a finished part."""
+    with part.open("rb") as file:
+        head = file.read(len(MAGIC) + 64 + 16)[-16:]
+    return int(np.frombuffer(head, dtype="<i8")[1])
 
 
 def _join(split: str, done: list[Part], out: Path, dtype: np.dtype[np.unsignedinteger]) -> SplitCount:

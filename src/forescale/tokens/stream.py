@@ -78,12 +78,22 @@ class TokenStream:
 
     def validation_windows(self, n_tokens: int, seq_len: int) -> tuple[IntArray, IntArray]:
         """Always the same windows, spread evenly over the split: ids and next ids, [W, T], at most `n_tokens`."""
+        return self._cut(self._validation_starts(n_tokens, seq_len), seq_len)
+
+    def validation_sets(self, n_tokens: int, seq_len: int) -> dict[str, npt.NDArray[np.bool_]]:
+        """Which of these windows begin in each of the split's sets, by name; one set, "", where it has no parts."""
+        starts = self._validation_starts(n_tokens, seq_len)
+        sets = self.summary.validation_sets or {"": self.n_tokens}
+        ends = np.cumsum(list(sets.values()))
+        place = np.searchsorted(ends, starts, side="right")
+        return {name: place == i for i, name in enumerate(sets)}
+
+    def _validation_starts(self, n_tokens: int, seq_len: int) -> IntArray:
         available = self.n_windows(seq_len)
         if available == 0:
             self.require(seq_len, seq_len)
         wanted = max(1, min(available, n_tokens // seq_len))
-        windows = np.arange(wanted, dtype=np.int64) * available // wanted
-        return self._cut(windows * seq_len, seq_len)
+        return np.arange(wanted, dtype=np.int64) * available // wanted * seq_len
 
     def unique_tokens(self, n_tokens: int, seq_len: int) -> int:
         """How many of the first `n_tokens` trained on are distinct: all of them until the first epoch ends."""

@@ -34,10 +34,21 @@ class Feed:
         return self._cut(ids, targets), self.stream.target_bytes(targets)
 
     @torch.no_grad()
-    def score(self, model: Transformer, *, bf16: bool) -> LossSum:
-        """Loss on the same windows of the validation split for every run, shared out over ranks."""
+    def score(self, model: Transformer, *, bf16: bool) -> dict[str, LossSum]:
+        """Loss on the same windows of the validation split for every run, shared out over ranks: set by set, one set,
+        "", where the split has no parts."""
         stream = TokenStream(self.spec.tokens_dir, "validation")
-        ids, targets = stream.validation_windows(self.spec.validation_tokens, self.spec.shape.seq_len)
+        wanted = self.spec.validation_tokens, self.spec.shape.seq_len
+        ids, targets = stream.validation_windows(*wanted)
+        return {
+            name: self._score(model, stream, ids[inside], targets[inside], bf16=bf16)
+            for name, inside in stream.validation_sets(*wanted).items()
+            if inside.any()
+        }
+
+    def _score(
+        self, model: Transformer, stream: TokenStream, ids: IntArray, targets: IntArray, *, bf16: bool
+    ) -> LossSum:
         rank, size, device = self.ranks.rank, self.ranks.size, self.ranks.device
         sums = torch.zeros(3, dtype=torch.float64, device=device)
         mine_ids, mine_targets = ids[rank::size], targets[rank::size]

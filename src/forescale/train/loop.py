@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from forescale.base.errors import DivergedError
+from forescale.base.records.loss import LossSum
 from forescale.base.records.run import RunRecord
 from forescale.base.records.spec import RunSpec
 from forescale.base.runtime import machine
@@ -163,13 +164,15 @@ class _Run:
     def _finish(self, branch: int) -> None:
         """Score a branch and put its record on the disk."""
         self._tick()
-        loss = self.feed.score(self.model, bf16=self.autocast)
+        sets = self.feed.score(self.model, bf16=self.autocast)
+        loss = sum(sets.values(), LossSum())
         if not math.isfinite(loss.nats):
             raise DivergedError(f"the validation loss of {self.spec.name} is {loss.nats}")
         folder = None
         if self.spec.save_weights and branch == len(self.steps) - 1:
             folder = self._write_weights()
-        record = self._record(branch).model_copy(update={"validation": loss, "weights": folder})
+        update = {"validation": loss, "validation_sets": sets if len(sets) > 1 else {}, "weights": folder}
+        record = self._record(branch).model_copy(update=update)
         self.records.append(record)
         if self.ranks.leads:
             write_records(self.spec, self.records)

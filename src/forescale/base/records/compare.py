@@ -106,6 +106,19 @@ class Outside(Record):
     """Corpus -> share of the set's distinct word n-grams that occur in its training text."""
 
 
+class SetOrder(Record):
+    """The same comparison on one outside set alone."""
+
+    better: list[Better]
+    exponents: dict[str, CorpusExponent]
+    crossings: list[Crossing]
+    paired: list[Paired]
+    trends: list[Trend]
+    tables: dict[str, str]
+    """Corpus -> its run table, scored on this set."""
+    warnings: list[str]
+
+
 class Comparison(Record):
     """Several corpora side by side, on common validation sets."""
 
@@ -115,6 +128,8 @@ class Comparison(Record):
     crossings: list[Crossing]
     paired: list[Paired] = Field(default_factory=list)
     trends: list[Trend] = Field(default_factory=list)
+    sets: dict[str, SetOrder] = Field(default_factory=dict)
+    """Outside set -> the order on it alone, where there are several."""
     outside: Outside | None = None
     """For corpora that ladders were run on."""
     tables: dict[str, str] = Field(default_factory=dict)

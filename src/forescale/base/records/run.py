@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from forescale.base.records.loss import LossSum
 from forescale.base.records.record import Record
 from forescale.base.shape import ModelShape
@@ -37,6 +39,8 @@ class RunRecord(Record):
     """Mean of the last steps, nats per token."""
     validation: LossSum | None
     """None for a run that did not end well."""
+    validation_sets: dict[str, LossSum] = Field(default_factory=dict)
+    """The same, set by set, where the validation split has several."""
     bigram_bpb: float | None = None
     unique_tokens: int | None = None
     tokenizer: str = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from forescale.base.records.record import Record
 
 
@@ -31,5 +33,7 @@ class TokensSummary(Record):
     bigram_bpb: float
     tokenizer: str
     """First 16 hex digits of the SHA-256 of tokenizer.json."""
+    validation_sets: dict[str, int] = Field(default_factory=dict)
+    """Where the validation split is several sets, one after another, each scored by itself: name -> tokens."""
     validation_id: str
     """First 16 hex digits of the SHA-256 of validation.bin: names the validation set in run tables."""
