@@ -14,8 +14,9 @@ the corpora, budgets and seeds are described at the top of `benchmarks/demo.py`.
 workspace's ledger before step 0 of the run that tests it; the method was fixed before the first target was sealed
 (ladders had been run and their forecasts looked at; no outcome was known).
 Losses are bits per byte on validation text of whole sources; error = forecast / outcome - 1, width = (high - low) /
-forecast. "Line" is a straight log-log line through the best runs of the two largest budgets. What was seen before this
-benchmark, and the method developed on, stands in [bench-demo-earlier.md](bench-demo-earlier.md).
+forecast; "method": the commit whose code sealed the forecast. "Line" is a straight log-log line through the best runs
+of the two largest budgets. What was seen before this benchmark, and the method developed on, stands in
+[bench-demo-earlier.md](bench-demo-earlier.md).
 """
 
 
@@ -53,8 +54,9 @@ def inside(row: dict[str, Any]) -> bool:
 
 def _runs(rows: list[dict[str, Any]]) -> str:
     lines = [
-        "| corpus | seed | regime | forecast | 90% interval | width | outcome | error | inside | line's error | beyond |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| corpus | seed | regime | forecast | 90% interval | width | outcome | error | inside | line's error | beyond |"
+        " method |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in sorted(rows, key=lambda r: (r["corpus"], r["seed"])):
         low, high = r["interval"]
@@ -62,6 +64,7 @@ def _runs(rows: list[dict[str, Any]]) -> str:
             f"| {r['corpus']} | {r['seed']} | {r['regime']} | {r['forecast']:.4f} | {low:.4f}-{high:.4f} | "
             f"{100 * width(r):.1f}% | {r['outcome']:.4f} | {100 * error(r):+.2f}% | {'yes' if inside(r) else '**no**'} | "
             f"{100 * (r['line'] / r['outcome'] - 1):+.2f}% | {r['target_flops'] / r['ladder_flops']:.1f}x |"
+            f" {r['commit']} |"
         )
     return "\n".join(lines)
 

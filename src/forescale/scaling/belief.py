@@ -44,6 +44,8 @@ def believed(cells: Cells, members: list[Fitted]) -> float:
     whole = [m for m in members if m.form == WHOLE]
     if not whole or len(members) == 1:
         return float(len(whole))
+    if len(cells) <= len(WHOLE.free):
+        return 0.0
     left = np.log(cells.loss) - whole[0].log_loss(cells.size, cells.tokens)[0]
     spread = max(float(np.log(cells.loss).std()), 1e-9)
     good = ~_outliers(cells, left)
@@ -83,7 +85,7 @@ def _unexplained(cells: Cells, left: Array, white: float) -> float:
     `white`: share of the squares that looks like noise.
     """
     freedom = len(cells) - len(WHOLE.free)
-    if freedom < 1:
+    if freedom < 1:  # without the bad ones
         return float("inf")
     variance = float((left**2).sum()) / freedom
     noise = max(float((cells.noise**2).mean()), white * variance)

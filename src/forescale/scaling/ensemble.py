@@ -54,7 +54,7 @@ FORMS = {form.name: form for form in (*MEMBERS, WIDE, STEEP, WEIGHTED, PLAIN)}
 
 N_STARTS = 6
 JITTER = 1.0
-"""Families differ by about half of what the priors allow: the draws' priors move by this share of their sd."""
+"""Share of their sd by which the draws move the priors: families of ladders differ by as much (decision 0106)."""
 
 
 @dataclass(frozen=True)
