@@ -1,6 +1,6 @@
-"""Does the demo forecast? Ladder, sealed forecast and outcome on three corpora and five seeds: `make bench-demo`.
+"""Does the demo forecast? Ladder, sealed forecast and outcome on three corpora and six seeds: `make bench-demo`.
 
-Every chain is what the demo does, with fixed budgets instead of minutes, so that all fifteen ask the same question:
+Every chain is what the demo does, with fixed budgets instead of minutes, so that all eighteen ask the same question:
 four budgets up to 1e12 FLOPs, a target at 10 times the largest run. Two chains run at once, one core each; all
 ladders come first, then all forecasts, so that the method is frozen when the first target is sealed. Started again it
 goes on where it stopped; results are written to docs/bench-demo.md and benchmarks/results/demo.jsonl.
@@ -25,7 +25,7 @@ RESULTS = Path("benchmarks/results/demo.jsonl")
 BUDGETS = (2e11, 3.4e11, 5.8e11, 1e12)
 SMALL_BUDGETS = (1.5e10, 3e10, 6e10, 1.2e11)
 CORPORA = ("documentation", "prose", "code", *KNOWN_ENTROPY)
-SEEDS = 5
+SEEDS = 6
 
 
 def chains(corpora: list[str], seeds: int) -> list[Chain]:

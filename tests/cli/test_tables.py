@@ -42,7 +42,7 @@ ENTRY = LedgerEntry(
 
 RESULTS: dict[str, tuple[Any, list[str]]] = {
     "fit": (LAWS, [
-        "24 runs used, 1 left out · size M · bits/byte", "regime: scaling", "3e+11 FLOPs", "diverged",
+        "24 runs used, 0 only for the laws of rate and batch, 1 left out · size M · bits/byte", "regime: scaling", "3e+11 FLOPs", "diverged",
         "Laws, with 90% intervals", "loss (chinchilla)", "1.7 to 1.9", "model_exponent", "-0.125", "0.420%",
         "median error was 0.80%, 88% of 8 inside",
     ]),

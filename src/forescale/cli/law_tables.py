@@ -22,7 +22,8 @@ def fit(data: Data, out: Console) -> None:
         return anything(data, out)
     runs, per = data["runs"], percent(data["level"], 0)
     out.print(
-        f"{runs['used']} runs used, {len(runs['left_out'])} left out · size {data['scale']} · {unit(data['unit'])}"
+        f"{runs['used']} runs used, {runs['tuning']} only for the laws of rate and batch, {len(runs['left_out'])} left"
+        f" out · size {data['scale']} · {unit(data['unit'])}"
     )
     out.print(f"regime: {data['regime']} · smallest rung on the curve: {num(data['smallest_rung'])} FLOPs")
     if data.get("guesses"):

@@ -39,7 +39,7 @@ def demo(data: Data, out: Console) -> None:
     corpus, flops = data["corpus"], data["flops"]
     removed = ", ".join(f"{reason} {num(count)}" for reason, count in corpus["removed"].items()) or "nothing"
     out.print(f"corpus: {num(corpus['documents'])} documents, {size(corpus['bytes'])}; removed: {removed}")
-    out.print(f"digest: {corpus['sha256']}")
+    out.print(f"corpus digest: {corpus['sha256']}")
     table(out, "Time", ("phase", "took"), [(name, duration(took)) for name, took in data["seconds"].items()])
     out.print(
         f"ladder: {data['ladder_runs']} runs, largest {num(flops['ladder'])} FLOPs, {num(flops['ladder_total'])} in "
@@ -123,7 +123,7 @@ def corpus(data: Data, out: Console) -> None:
     contact = data["contact"]
     out.print(f"{percent(contact['rate'])} of the validation text's {contact['n']}-grams occur in training")
     _quarantine(data, out)
-    out.print(f"digest: {data['sha256']}")
+    out.print(f"corpus digest: {data['sha256']}")
 
 
 def dedup(data: Data, out: Console) -> None:

@@ -144,7 +144,8 @@ class Display:
     def laws(self, laws: Laws) -> None:
         """The fit in a few lines."""
         self.console.print(
-            f"regime: [bold]{laws.regime}[/bold]; {laws.runs.used} runs used, {len(laws.runs.left_out)} left out"
+            f"regime: [bold]{laws.regime}[/bold]; {laws.runs.used} runs used, {laws.runs.tuning} only for the laws of"
+            f" rate and batch, {len(laws.runs.left_out)} left out"
         )
         for warning in laws.warnings:
             self.console.print(f"[yellow]warning:[/yellow] {warning}")

@@ -36,8 +36,7 @@ BEYOND = 1000.0
 
 
 def compare(
-    sources: Mapping[str, Any] | Sequence[Any] | Any,
-    *,
+    *sources: Mapping[str, Any] | Sequence[Any] | Any,
     budgets: Sequence[float] | None = None,
     level: float = 0.9,
     seed: int = 0,
@@ -45,12 +44,12 @@ def compare(
 ) -> Comparison:
     """Fit every corpus and set them side by side.
 
-    `sources`: name -> table of runs (or Laws), a sequence of paths, or one table whose `group` column names the
-    corpora. `reading`: the reading options of `fit`.
+    `sources`: tables of runs (paths, or anything that `fit` takes) one after another or in one sequence, name -> table
+    (or Laws), or one table whose `group` column names the corpora. `reading`: the reading options of `fit`.
     """
     corpora = {
         name: source if isinstance(source, Laws) else fit(source, level=level, **(reading | extra))
-        for name, (source, extra) in _named(sources, reading).items()
+        for name, (source, extra) in _named(sources[0] if len(sources) == 1 else sources, reading).items()
     }
     return compare_laws(corpora, budgets=budgets, level=level, seed=seed)
 
@@ -107,6 +106,7 @@ def compare_laws(
     warnings = _comparable(corpora)
     usable = {name: laws for name, laws in corpora.items() if laws.predictive is not None}
     warnings += [f"{name}: no loss surface, left out of the order" for name in corpora if name not in usable]
+    warnings += [_regime(name, laws) for name, laws in usable.items() if laws.regime != "scaling"]
     better: list[Better] = []
     crossings: list[Crossing] = []
     if len(usable) > 1:
@@ -156,6 +156,14 @@ def _comparable(corpora: Mapping[str, Laws]) -> list[str]:
     if None in sets.values():
         return ["no `validation` column: the corpora are taken to be scored on one common outside set"]
     return []
+
+
+def _regime(name: str, laws: Laws) -> str:
+    """What a ladder that may not be on its curve means for the order."""
+    why = next((text for text in laws.warnings if "on the curve" in text or "bigram" in text), "")
+    return f"{name}: its ladder is {laws.regime}, so an order beyond its runs is a guess whatever its probability" + (
+        f" ({why})" if why else ""
+    )
 
 
 def _some_flat(corpora: Mapping[str, Laws]) -> str:

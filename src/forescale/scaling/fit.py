@@ -57,6 +57,8 @@ class Prepared:
     """The cells on the curve."""
     rungs: Rungs
     dropped: list[LeftOut]
+    beaten: int = 0
+    """Rows that another rate or batch of their cell beat."""
     thinned: int = 0
     """Cells that were left out because there are more than a fit needs."""
 
@@ -93,6 +95,7 @@ def fit(
         level=level,
         runs=RunsSummary(
             used=int(sum(len(m) for m in ready.used.members)),
+            tuning=ready.beaten,
             left_out=sorted([*table.left_out, *ready.dropped], key=lambda out: out.row),
         ),
         surface=parts.surface,
@@ -165,7 +168,8 @@ def prepare(table: RunTable, band: float = 0.0025, minimum_steps: int = MINIMUM_
             reason = next((text for c, text in reasons.items() if abs(np.log(c / cells.budget[i])) < 0.4), "")
             reason = f"its budget is below the scaling regime: {reason}" if reason else "too few optimizer steps"
             dropped += [LeftOut(row=int(table.row[k]), reason=reason) for k in cells.members[i]]
-    return Prepared(table, points, noise, cells, cells.take(keep), rungs, dropped, len(every) - len(cells))
+    beaten = len(table) - int(sum(len(m) for m in every.members))
+    return Prepared(table, points, noise, cells, cells.take(keep), rungs, dropped, beaten, len(every) - len(cells))
 
 
 def _few_steps(table: RunTable, cells: Cells, minimum_steps: int) -> npt.NDArray[np.bool_]:
