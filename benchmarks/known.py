@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 
+from benchmarks.laws import write
+from benchmarks.scores import Score, score
 from forescale.base.records.laws import Surface
 from forescale.scaling import published
 from forescale.scaling.fit import fit
@@ -82,17 +84,13 @@ def ladders(truth: Surface, rng: Rng, noise: float) -> list[Known]:
     return found
 
 
-def scored(known: Known) -> dict[str, tuple[float, float, bool, float]]:
-    """Per target: relative error, width, inside or not, Winkler score."""
+def scored(known: Known) -> dict[str, Score]:
+    """The score of each target's forecast."""
     laws = fit(known.rows, level=LEVEL)
     found = {}
     for name, (size, tokens, outcome) in known.targets.items():
         made = forecast(laws, model_scale=size * (6.0 if laws.scale == "M" else 1.0), tokens=tokens)
-        assert made.interval is not None
-        low, high = made.interval
-        miss = max(low - outcome, 0.0) + max(outcome - high, 0.0)
-        winkler = (high - low + 2 / (1 - LEVEL) * miss) / outcome
-        found[name] = (made.loss / outcome - 1, (high - low) / outcome, low <= outcome <= high, winkler)
+        found[name] = score(made.loss, made.interval, outcome, LEVEL)
     return found
 
 
@@ -104,13 +102,13 @@ def table(count: int, noises: tuple[float, ...] = (0.002, 0.005)) -> list[str]:
     ]
     for noise in noises:
         rng = np.random.default_rng(20_240_105)
-        found: dict[tuple[str, str], list[tuple[float, float, bool, float]]] = {}
+        found: dict[tuple[str, str], list[Score]] = {}
         for truth in truths(count, rng):
             for known in ladders(truth, rng, noise):
-                for target, values in scored(known).items():
-                    found.setdefault((known.design, target), []).append(values)
+                for target, value in scored(known).items():
+                    found.setdefault((known.design, target), []).append(value)
         for (design, target), values in found.items():
-            error, width, inside, winkler = np.array(values, dtype=float).T
+            error, width, inside, winkler = np.array([astuple(v) for v in values], dtype=float).T
             lines.append(
                 f"| {noise:.1%} | {design} | {target} | {len(values)} | {100 * np.abs(error).mean():.2f} |"
                 f" {100 * error.mean():+.2f} | {inside.mean():.2f} | {100 * width.mean():.1f} |"
@@ -124,8 +122,6 @@ def main() -> None:
     lines = table(count)
     print("\n".join(lines))
     if count >= 20:
-        from benchmarks.laws import write
-
         write("known", lines)
 
 

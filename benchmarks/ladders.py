@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks import demo
 from benchmarks.chains import read_results
 from benchmarks.demo_table import error, inside, width
+from benchmarks.scores import winkler
 
 FAR_RESULTS = Path("benchmarks/results/ladders.jsonl")
 PAGE = Path("docs/bench-ladders.md")
@@ -36,11 +37,9 @@ def main() -> None:
     write_page(near + read_results(FAR_RESULTS))
 
 
-def winkler(row: dict[str, Any]) -> float:
-    """Winkler score of the 90% interval in percent of the outcome: its width, and 20 times what it misses by."""
-    low, high = row["interval"]
-    missed = max(low - row["outcome"], row["outcome"] - high, 0.0)
-    return float(100 * (high - low + 2 / (1 - LEVEL) * missed) / row["outcome"])
+def points(row: dict[str, Any]) -> float:
+    """Winkler score of the 90% interval in percent of the outcome."""
+    return float(100 * winkler(*row["interval"], row["outcome"], LEVEL))
 
 
 def _as_points(rows: list[dict[str, Any]], name: str) -> str:
@@ -65,12 +64,12 @@ def write_page(rows: list[dict[str, Any]]) -> None:
         lines.append(
             f"| {r['corpus']} | {r['seed']} | {r['target_flops']:.2g} | {r['regime']} | {r['forecast']:.4f} | "
             f"{r['outcome']:.4f} | {100 * error(r):+.2f} | {'yes' if inside(r) else '**no**'} | {100 * width(r):.1f} | "
-            f"{winkler(r):.1f} | {' | '.join(base)} |"
+            f"{points(r):.1f} | {' | '.join(base)} |"
         )
     if rows:
         lines.append(
             f"\nMedian error {100 * statistics.median(abs(error(r)) for r in rows):.2f}%, inside "
-            f"{sum(map(inside, rows))} of {len(rows)}, mean Winkler score {statistics.mean(map(winkler, rows)):.1f}; as points"
+            f"{sum(map(inside, rows))} of {len(rows)}, mean Winkler score {statistics.mean(map(points, rows)):.1f}; as points"
             f" (intervals of no width) the line scores {_as_points(rows, 'line')}, Huber {_as_points(rows, 'huber')}."
         )
     PAGE.write_text("\n".join(lines) + "\n")

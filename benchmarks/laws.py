@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.scores import winkler
 from benchmarks.suites import Suite, load_all
 from forescale.base.runtime import test_data as data_folder
 from forescale.scaling.belief import believed
@@ -220,10 +221,9 @@ def intervals_table(scored: list[Scored]) -> list[str]:
             predicted = one.loss * np.exp(one.error)
             bottom, top = predicted * np.exp(low * one.spread), predicted * np.exp(high * one.spread)
             inside = (one.loss >= bottom) & (one.loss <= top)
-            miss = np.maximum(bottom - one.loss, 0) + np.maximum(one.loss - top, 0)
-            winkler = (top - bottom + 2 / (1 - level) * miss) / one.loss
+            points = winkler(bottom, top, one.loss, level)
             rows.setdefault(level, []).append(
-                (one, inside, 100 * float(((top - bottom) / one.loss).mean()), 100 * float(winkler.mean()))
+                (one, inside, 100 * float(((top - bottom) / one.loss).mean()), 100 * float(points.mean()))
             )
     lines += ["| level | coverage | 90% interval of it, by family | lowest suite | width % | Winkler % |",
               "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
@@ -239,9 +239,9 @@ def intervals_table(scored: list[Scored]) -> list[str]:
             f" {np.mean([r[2] for r in found]):.1f} | {np.mean([r[3] for r in found]):.1f} |"
         )
     lines += ["", "| suite (kind) | cut | coverage of 90% | width % | Winkler % |", "| --- | --- | --- | --- | --- |"]
-    for one, inside, width, winkler in sorted(rows[0.9], key=lambda r: (r[0].suite.name, r[0].cut)):
+    for one, inside, width, points in sorted(rows[0.9], key=lambda r: (r[0].suite.name, r[0].cut)):
         lines.append(
-            f"| {one.suite.name} ({one.suite.kind}) | {one.cut}x | {inside.mean():.2f} | {width:.1f} | {winkler:.1f} |"
+            f"| {one.suite.name} ({one.suite.kind}) | {one.cut}x | {inside.mean():.2f} | {width:.1f} | {points:.1f} |"
         )
     lines += [
         "",
@@ -273,7 +273,7 @@ def _clustered(families: list[str], values: list[float], draws: int = 2000) -> t
 def bootstrap_table(suites: list[Suite], draws: int = 100) -> list[str]:
     """What a percentile bootstrap of the published fit covers."""
     rng = np.random.default_rng(0)
-    cover, width, winkler = [], [], []
+    cover, width, points = [], [], []
     for suite in suites:
         for cut in CUTS:
             keep = split(suite, cut)
@@ -284,13 +284,12 @@ def bootstrap_table(suites: list[Suite], draws: int = 100) -> list[str]:
             ahead = np.exp(fit_batch(cells, PLAIN, counts).log_loss(suite.size[~keep], suite.tokens[~keep]))
             low, high = np.quantile(ahead, (0.05, 0.95), axis=0)
             loss = suite.loss[~keep]
-            miss = np.maximum(low - loss, 0) + np.maximum(loss - high, 0)
             cover.append(float(((loss >= low) & (loss <= high)).mean()))
             width.append(100 * float(((high - low) / loss).mean()))
-            winkler.append(100 * float(((high - low + 20 * miss) / loss).mean()))
+            points.append(100 * float(winkler(low, high, loss).mean()))
     return [
         f"For comparison, the percentile bootstrap of the published fit: coverage {np.mean(cover):.2f}, width"
-        f" {np.mean(width):.1f}%, Winkler {np.mean(winkler):.1f}%."
+        f" {np.mean(width):.1f}%, Winkler {np.mean(points):.1f}%."
     ]
 
 

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 
+from benchmarks.scores import score, winkler
 from forescale.scaling.fit import fit
 from forescale.scaling.forecast import forecast
 from forescale.scaling.surfaces import Frame, solve
@@ -18,20 +19,15 @@ def alarmed(ladder: SyntheticLadder) -> tuple[bool, float, float, bool, float, f
     """Alarm, relative error, width, inside, Winkler score of one ladder's forecast; share of E, alpha, beta held."""
     laws = fit(ladder.rows, level=LEVEL)
     made = forecast(laws, model_scale=ladder.size, tokens=ladder.tokens)
-    assert made.interval is not None
-    low, high = made.interval
+    scored = score(made.loss, made.interval, ladder.outcome, LEVEL)
     alarm = laws.regime == "pre-scaling" or any(
         word in text for text in laws.warnings for word in ("steepens", "not come out", "share trunks", "only")
     )
-    miss = max(low - ladder.outcome, 0.0) + max(ladder.outcome - high, 0.0)
-    winkler = (high - low + 2 / (1 - LEVEL) * miss) / ladder.outcome
     held = float("nan")
     if laws.surface is not None:
         ends = {name: laws.surface.intervals[name] for name in ("E", "alpha", "beta")}
         held = float(np.mean([low <= getattr(ladder.truth, name) <= high for name, (low, high) in ends.items()]))
-    low, high = made.interval
-    inside = low <= ladder.outcome <= high
-    return alarm, made.loss / ladder.outcome - 1, (high - low) / made.loss, inside, winkler, held
+    return alarm, scored.error, scored.width, scored.inside, scored.winkler, held
 
 
 def oracle(ladder: SyntheticLadder, noise: float = 0.002, draws: int = 200) -> float:
@@ -57,8 +53,7 @@ def oracle(ladder: SyntheticLadder, noise: float = 0.002, draws: int = 200) -> f
     x, y = np.array([np.log(ladder.size) - frame.x0]), np.array([np.log(ladder.tokens) - frame.y0])
     ahead = log_predict(found.theta, x, y)[:, 0] + noise * rng.standard_normal(draws)
     low, high = np.exp(np.quantile(ahead, (0.05, 0.95)))
-    miss = max(low - ladder.outcome, 0.0) + max(ladder.outcome - high, 0.0)
-    return float((high - low + 20 * miss) / ladder.outcome)
+    return float(winkler(low, high, ladder.outcome, LEVEL))
 
 
 def main() -> None:

@@ -41,12 +41,9 @@ def believed(cells: Cells, members: list[Fitted]) -> float:
     priors. Where one does hold, it knows the floor and the exponents far better than priors do. A bad run or two do not
     count against it where all others lie on the law.
     """
-    whole = [m for m in members if m.form == WHOLE]
-    if not whole or len(members) == 1:
-        return float(len(whole))
-    if len(cells) <= len(WHOLE.free):
+    left = _left(cells, members)
+    if left is None or len(cells) <= len(WHOLE.free):
         return 0.0
-    left = np.log(cells.loss) - whole[0].log_loss(cells.size, cells.tokens)[0]
     spread = max(float(np.log(cells.loss).std()), 1e-9)
     good = ~_outliers(cells, left)
     return max(
@@ -56,12 +53,17 @@ def believed(cells: Cells, members: list[Fitted]) -> float:
 
 
 def bad_runs(cells: Cells, members: list[Fitted]) -> list[tuple[int, float]]:
-    """Cells that a believed law does not explain, and their ln(loss / law)."""
-    whole = [m for m in members if m.form == WHOLE]
-    if not whole or believed(cells, members) < 0.5:
+    """Cells that the law of the whole ladder, if it is believed, does not explain, and their ln(loss / law)."""
+    left = _left(cells, members)
+    if left is None:
         return []
-    left = np.log(cells.loss) - whole[0].log_loss(cells.size, cells.tokens)[0]
     return [(int(i), float(left[i])) for i in np.flatnonzero(_outliers(cells, left) & (np.abs(left) > NOTABLE))]
+
+
+def _left(cells: Cells, members: list[Fitted]) -> Array | None:
+    """ln(loss / law) of the fit to the whole ladder; None where it is not among the members."""
+    whole = next((m for m in members if m.form == WHOLE), None)
+    return None if whole is None else np.log(cells.loss) - whole.log_loss(cells.size, cells.tokens)[0]
 
 
 def _belief(ratio: float, half: float) -> float:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from forescale.base.records.laws import Largest, Laws, Member, Predictive, Scale, SelfCheck, Surface
 from forescale.scaling import calibration
-from forescale.scaling.belief import believed
+from forescale.scaling.belief import bad_runs, believed
 from forescale.scaling.ensemble import (
     MEMBERS,
     PLAIN,
@@ -32,6 +32,8 @@ OFF_WIDTH = 0.5
 """Standard deviation, in ln(size / best), over which runs away from the best split are averaged."""
 LEAST_WEIGHT = 0.005
 """Members that count less are left out."""
+MOSTLY = 0.5
+"""Belief in the fit to the whole ladder from which runs that it does not explain are called bad."""
 FRONTIER = 5.0
 """Cells within this factor of the largest compute say how runs scatter at the frontier."""
 
@@ -46,6 +48,8 @@ class Core:
     rolling: Rolling
     predictive: Predictive
     largest: Largest
+    bad: list[tuple[int, float]]
+    """Cells that a believed law does not explain, and their ln(loss / law)."""
 
     def surfaces(self, which: int = 0) -> list[Surface]:
         """Draws of one member as surfaces."""
@@ -61,10 +65,10 @@ def fit_core(
     members = fit_members(cells, forms)
     belief = believed(cells, members)
     weights = member_weights(members, belief)
-    order = np.argsort(-weights, kind="stable")
-    members, weights = [members[i] for i in order if weights[i] >= LEAST_WEIGHT], weights[order]
-    weights = weights[: len(members)] / weights[: len(members)].sum()
-    drawn = draw_members(cells, members, n_draws, weights=weights)
+    bad = bad_runs(cells, members) if belief >= MOSTLY else []
+    counting = [int(i) for i in np.argsort(-weights, kind="stable") if weights[i] >= LEAST_WEIGHT]
+    members, weights = [members[i] for i in counting], weights[counting] / weights[counting].sum()
+    drawn = draw_members(cells, members, weights, n_draws)
     rolling = roll(cells, members, weights)
     surfaces = [to_surface(m.form.name, m.theta[0], m.frame, float(m.objective[0])) for m in members]
     if pinned is not None:
@@ -83,7 +87,7 @@ def fit_core(
         quantiles=list(calibration.QUANTILES),
     )
     predictive = predictive.model_copy(update=_off(cells, predictive))
-    return Core(members, drawn, rolling, predictive, largest_of(cells))
+    return Core(members, drawn, rolling, predictive, largest_of(cells), bad)
 
 
 def largest_of(cells: Cells) -> Largest:
@@ -121,7 +125,7 @@ def _off(cells: Cells, predictive: Predictive) -> dict[str, object]:
     return {"off": [(_short(float(x)), _short(float(y))) for x, y in zip(at, shift, strict=True)], "sd_off": sd}
 
 
-def local_slope(cells: Cells, members: list[Fitted], weights: Array | None = None) -> float:
+def local_slope(cells: Cells, members: list[Fitted], weights: Array) -> float:
     """-d ln L / d ln C at the best run of the largest compute."""
     top = int(np.where(cells.flops >= 0.99 * cells.flops.max(), cells.loss, np.inf).argmin())
     size, tokens = cells.size[top : top + 1], cells.tokens[top : top + 1]

@@ -143,14 +143,15 @@ def fit_members(
 
 
 def member_weights(members: list[Fitted], belief: float) -> Array:
-    """Share of each member in the forecast: the whole-ladder fit its belief, the others equal parts of the rest."""
+    """Share of each member in the forecast: the whole-ladder fit its belief, the others equal parts of the rest. A form
+    that stands alone has all of it."""
     whole = np.array([m.form == WHOLE for m in members])
-    return np.where(whole, belief, (1 - belief) / max(1, int((~whole).sum())))
+    if whole.all():
+        return np.ones(len(members))
+    return np.where(whole, belief, (1 - belief) / int((~whole).sum()))
 
 
-def draw_members(
-    cells: Cells, members: list[Fitted], n_draws: int, seed: int = 0, weights: Array | None = None
-) -> list[Fitted]:
+def draw_members(cells: Cells, members: list[Fitted], weights: Array, n_draws: int, seed: int = 0) -> list[Fitted]:
     """Refits of each form, as many as its weight asks for, on losses redrawn with their noise, trunk by trunk, and with
     priors redrawn.
 
@@ -159,18 +160,15 @@ def draw_members(
     """
     rng = np.random.default_rng(seed)
     _, trunk = np.unique(cells.trunk, return_inverse=True)
-    shares = np.full(len(members), 1 / len(members)) if weights is None else weights
     drawn = []
-    for member, share in zip(members, shares, strict=True):
-        each = int(np.ceil(n_draws * share - 1e-9))
-        if not each:
-            continue
+    for member, weight in zip(members, weights, strict=True):
+        each = int(np.ceil(n_draws * weight - 1e-9))
         own = rng.standard_normal((each, len(cells)))
         shared = rng.standard_normal((each, int(trunk.max()) + 1))[:, trunk]
         alone = (np.bincount(trunk)[trunk] == 1).astype(float)
         mixed = np.where(alone > 0, own, np.sqrt(0.5) * (own + shared))
-        weight = member.form.weights(member.frame, np.ones((1, len(cells)), dtype=bool))[0]
-        scatter = member.sigma[0] / np.sqrt(np.maximum(weight, 1e-6))
+        counted = member.form.weights(member.frame, np.ones((1, len(cells)), dtype=bool))[0]
+        scatter = member.sigma[0] / np.sqrt(np.maximum(counted, 1e-6))
         if member.form == WHOLE:  # the others lean on priors, and see how few runs count
             scatter *= np.sqrt(len(cells) / max(len(cells) - len(member.form.free), 1))
         shift = np.maximum(np.minimum(scatter, 0.3), cells.noise) * mixed

@@ -25,7 +25,6 @@ from forescale.base.records.laws import (
 )
 from forescale.scaling import calibration
 from forescale.scaling.admissible import MINIMUM_STEPS, Rungs, judge
-from forescale.scaling.belief import bad_runs
 from forescale.scaling.compute_law import fit_compute, frontier
 from forescale.scaling.core import Core, fit_core, largest_of, self_check
 from forescale.scaling.ensemble import FORMS, MEMBERS, PLAIN
@@ -267,7 +266,7 @@ def _edge_warnings(points: list[IsoMinimum], cells: Cells) -> list[str]:
 def _bad_warnings(cells: Cells, table: RunTable, core: Core) -> list[str]:
     """Runs far from a law that explains the others: they weigh little, and their reader should know."""
     warnings = []
-    for i, left in sorted(bad_runs(cells, core.members), key=lambda found: int(table.row[cells.members[found[0]][0]])):
+    for i, left in sorted(core.bad, key=lambda found: int(table.row[cells.members[found[0]][0]])):
         rows = ", ".join(str(int(table.row[k])) for k in cells.members[i])
         side = "above" if left > 0 else "below"
         warnings.append(

@@ -24,6 +24,7 @@ SAME_CELL = 0.01
 MOST_CELLS = 600
 """Points of the surface beyond which a table is thinned: fits weigh the frontier, which a few hundred points fix."""
 NEWTON_STEPS = 30
+"""Of the likeliest noise law; a handful are enough."""
 SLOPE, SLOPE_SD = -0.3, 0.15
 """d ln(noise) / d ln C expected before measuring, and how firmly: 1.6% at 1e11 to hundredths at 1e19 (our probes)."""
 
