@@ -11,12 +11,13 @@ HEAD = """# Does the demo forecast?
 
 Made by `make bench-demo` (`python -m benchmarks.demo`); every figure below is from `benchmarks/results/demo.jsonl`, and
 the corpora, budgets and seeds are described at the top of `benchmarks/demo.py`. Each forecast was sealed in its
-workspace's ledger before step 0 of the run that tests it; the method was fixed before the first target was sealed
-(ladders had been run and their forecasts looked at; no outcome was known).
+workspace's ledger before step 0 of the run that tests it. "Method" is the commit whose code sealed it: e18e2de was
+fixed before the first target was sealed (ladders had been run and their forecasts looked at, no outcome was known);
+8b41473 ([decision 0107](decisions/0107-belief-in-the-whole-ladder.md)) was made knowing the outcomes of seeds 0 to 4,
+and seed 5, its ladders included, was run after it.
 Losses are bits per byte on validation text of whole sources; error = forecast / outcome - 1, width = (high - low) /
-forecast; "method": the commit whose code sealed the forecast. "Line" is a straight log-log line through the best runs
-of the two largest budgets. What was seen before this benchmark, and the method developed on, stands in
-[bench-demo-earlier.md](bench-demo-earlier.md).
+forecast. "Line" is a straight log-log line through the best runs of the two largest budgets. What was seen before this
+benchmark, and the method developed on, stands in [bench-demo-earlier.md](bench-demo-earlier.md).
 """
 
 
@@ -80,6 +81,9 @@ def _by_corpus(rows: list[dict[str, Any]]) -> str:
     scaling = [r for r in rows if r["regime"] == "scaling"]
     if scaling:
         lines.append(_line("all with regime scaling", scaling))
+    methods = sorted({r["commit"] for r in scaling})
+    if len(methods) > 1:
+        lines += [_line(f"... by {method}", [r for r in scaling if r["commit"] == method]) for method in methods]
     shares = [statistics.mean(inside(r) for r in rows if r["corpus"] == c) for c in sorted({r["corpus"] for r in rows})]
     spread = f", lowest corpus {min(shares):.2f}, highest {max(shares):.2f}" if len(shares) > 1 else ""
     lines.append(f"\nCoverage of the 90% interval clustered by corpus: mean {statistics.mean(shares):.2f}{spread}.")

@@ -210,6 +210,7 @@ def test_without_an_outside_folder_equal_bytes_of_each_held_out_part_are_scored(
     assert list(held.sets) == ["blue", "red"]
     for home, order in held.sets.items():  # where it is at home, each is the better
         assert {b.order[0] for b in order.better} == {home}
+        assert order.paired
         assert all((p.difference < 0) == (p.pair[0] == home) for p in order.paired)
         rows = {row["run"]: row for row in read_rows(Path(order.tables[home]))}
         assert {row["bigram_bpb"] for row in rows.values()} == {""}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from forescale.base.files import write_atomic
-from forescale.base.records.compare import Comparison, Outside
+from forescale.base.records.compare import Better, Comparison, Outside
 from forescale.base.records.corpus import CorpusSummary
 from forescale.base.records.tokens import TokensSummary
 
@@ -84,10 +84,7 @@ def _exponents(made: Comparison) -> list[str]:
 
 def _better(made: Comparison) -> list[str]:
     unit = {"bpb": "bits/byte"}.get(next(iter(made.corpora.values())).unit, "nats/token")
-    rows = [
-        (f"{b.flops:.3g}", ", ".join(b.order), f"{b.probability:.0%}",
-         ", ".join(f"{name} {loss:.4f}" for name, loss in b.losses.items())) for b in made.better
-    ]  # fmt: skip
+    rows = [_ranked(b) for b in made.better]
     lines = [
         f"{c.pair[0]} is better below {c.flops:.3g} FLOPs, {c.pair[1]} above"
         + ("" if c.probability is None else f" ({c.probability:.0%} of the draws cross)")
@@ -99,6 +96,12 @@ def _better(made: Comparison) -> list[str]:
         _table(head, rows),
         " · ".join(lines) or "No crossing in the range looked at.",
     ]
+
+
+def _ranked(b: Better) -> tuple[str, str, str, str]:
+    """Compute, order, probability of the first, expected losses."""
+    losses = ", ".join(f"{name} {loss:.4f}" for name, loss in b.losses.items())
+    return f"{b.flops:.3g}", ", ".join(b.order), f"{b.probability:.0%}", losses
 
 
 def _paired(made: Comparison) -> list[str]:
@@ -133,12 +136,7 @@ def _sets(made: Comparison) -> list[str]:
     """The order on each outside set alone, and what like runs say of it at the largest budget."""
     if not made.sets:
         return []
-    rows = [
-        (name, f"{b.flops:.3g}", ", ".join(b.order), f"{b.probability:.0%}",
-         ", ".join(f"{corpus} {loss:.4f}" for corpus, loss in b.losses.items()))
-        for name, order in made.sets.items()
-        for b in order.better
-    ]  # fmt: skip
+    rows = [(name, *_ranked(b)) for name, order in made.sets.items() for b in order.better]
     pairs = [
         (name, f"{p.flops:.3g}", f"{p.pair[0]} against {p.pair[1]}", f"{100 * p.difference:+.2f}%",
          "-" if p.interval is None else _percents(p.interval))
