@@ -116,6 +116,24 @@ def test_left_out_rows_say_row_line_and_reason(tmp_path):
     assert reasons[5] == "the run is diverged, not finished"
 
 
+@pytest.mark.parametrize("column", ["params", "tokens", "loss"])
+def test_a_cell_that_is_no_number_is_not_called_missing(column):
+    rows = [{"params": 1e6 * k, "tokens": 1e9, "loss": 4.0 - 0.1 * k, "status": ""} for k in (1, 2, 3)]
+    rows[1][column] = "abc"
+    rows[2] |= {column: "n/a"}
+    spoilt, missing = read_runs(rows).left_out
+    assert (spoilt.row, spoilt.reason) == (2, f"{column} is `abc`, not a number")
+    assert missing.reason.startswith("no ")
+
+
+def test_a_cell_that_is_no_number_but_can_be_derived_is_said():
+    rows = [{"flops_per_token": 1e6 * k, "tokens": 1e9, "flops": 1e15 * k, "loss": 4.0 - k / 10} for k in (1, 2)]
+    rows[1]["flops_per_token"] = "abc"
+    table = read_runs(rows)
+    assert table.size[1] == 2e6
+    assert any("row 2, flops_per_token is `abc`, not a number" in text for text in table.warnings)
+
+
 def test_replicates_are_kept_and_same_seeds_warned():
     rows = [{**ROWS[0], "seed": 1}, {**ROWS[0], "seed": 2, "loss": 3.91}, {**ROWS[0], "seed": 2, "loss": 3.92}]
     table = read_runs(rows)

@@ -189,6 +189,9 @@ def _near(name: str, known: Iterable[str]) -> str:
     return f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(options)}"
 
 
+MISSING = frozenset({"none", "null", "n/a", "na", "-"})
+"""What a cell says that says nothing."""
+
 THOUSANDS = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d*)?[KMBT]?")
 """Commas in their places: 1,500 and 2,000,000.5, but not 3,14."""
 
@@ -206,7 +209,7 @@ def number(value: Any) -> float | None:
     text = str(value).strip()
     if "," in text:  # thousands, or else a decimal comma, which is not guessed at
         text = text.replace(",", "") if THOUSANDS.fullmatch(text) else ""
-    if not text or text.lower() in ("none", "null", "n/a", "na", "-"):
+    if not text or text.lower() in MISSING:
         return None
     factor = 1.0
     if text[-1] in "KMBT" and len(text) > 1 and text[:-1].replace(".", "").isdigit():
@@ -216,6 +219,16 @@ def number(value: Any) -> float | None:
         return float(text) * factor
     except ValueError:
         return None
+
+
+def not_a_number(value: Any) -> str:
+    """The text of a cell that says something, but no number; empty for a number and for a missing cell.
+
+    >>> not_a_number("abc"), not_a_number("1e9"), not_a_number(" n/a ")
+    ('abc', '', '')
+    """
+    text = text_of(value)
+    return "" if number(value) is not None or text.lower() in MISSING else text
 
 
 def text_of(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,8 +10,8 @@ import numpy.typing as npt
 
 from forescale.base.records.laws import LeftOut, Scale
 from forescale.scaling.choices import OUTCOME
-from forescale.scaling.columns import normal, number, text_of
-from forescale.scaling.sizes import WARN_ABOVE, Point, resolve
+from forescale.scaling.columns import normal, not_a_number, number, text_of
+from forescale.scaling.sizes import WARN_ABOVE, Point, resolve, size_columns
 from forescale.scaling.sources import Row
 
 Ints = npt.NDArray[np.int64]
@@ -33,6 +34,8 @@ def screen(
 ) -> None:  # fmt: skip
     """Set aside what is not a finished run with a size, tokens and a loss; keep the reason."""
     mismatches = 0
+    unread: list[str] = []
+    measures = (*size_columns(found, scale), "tokens", "flops", "budget")
     for i in index:
         row = rows[i]
         status = text_of(row.get(found["status"])).lower() if "status" in found else ""
@@ -46,22 +49,41 @@ def screen(
         if status and status not in ("finished", "complete", "completed", "done", "success", "ok"):
             reason = f"the run is {status}, not finished"
         elif value is None:
-            reason = "no loss"
+            reason = _words_for_a_number(row, found, (loss_name,)) or "no loss"
         elif not np.isfinite(value):
             reason = f"the loss is {value}"
         elif value <= 0:
             reason = f"the loss is {value:g}, not positive"
+        elif point.missing:  # a cell that is there but cannot be read is no missing value
+            reason = _words_for_a_number(row, found, measures) or point.reason
         elif point.reason:
             reason = point.reason
         if reason:
             draft.left_out.append(LeftOut(row=i + 1, line=lines[i], reason=reason))
             continue
         mismatches += point.mismatch > WARN_ABOVE
+        words = _words_for_a_number(row, found, measures)
+        unread += [f"row {i + 1}, {words}"] if words else []
         draft.index.append(i)
         draft.points.append(point)
         draft.losses.append(float(value or 0.0))
     if mismatches:
         draft.warnings.append(f"size x tokens is more than 1% off the table's own FLOPs in {mismatches} rows")
+    if unread:
+        draft.warnings.append(
+            f"{len(unread)} rows have a cell that is no number, which their other columns make up for: {unread[0]}"
+            + (", ..." if len(unread) > 1 else "")
+        )
+
+
+def _words_for_a_number(row: Row, found: dict[str, str], names: Sequence[str]) -> str:
+    """What the first of these columns says that is no number; empty where they hold numbers or nothing."""
+    for name in names:
+        words = not_a_number(row.get(found[name])) if name in found else ""
+        if words:
+            column = found[name].removeprefix("\0")
+            return f"{column} is `{words}`, not a number"
+    return ""
 
 
 def settings_of(

@@ -20,6 +20,7 @@ _COLUMNS: dict[Scale, tuple[str, ...]] = {
     "M": ("flops_per_token",), "N1": ("params_non_embedding",), "N2": ("active_params", "params"),
 }  # fmt: skip
 """Columns that give each unit, the first that is there."""
+_SHAPE = ("n_layer", "d_model", "n_head", "n_kv_head", "d_ffn", "vocab_size", "seq_len")
 
 
 @dataclass
@@ -50,6 +51,12 @@ def choose_sizes(rows: list[Row], found: dict[str, str], scale: Scale | None) ->
     if derived is not None:
         values["M"] = derived
     return Sizes(_decide(values, found, scale, counted, warnings), values, warnings)
+
+
+def size_columns(found: dict[str, str], scale: Scale) -> tuple[str, ...]:
+    """Our names of the columns that the size in `scale` is read from: one count, else the shape."""
+    names = _COLUMNS[scale] + (_COLUMNS["N2"][1:] if scale == "N1" else ())
+    return next(((name,) for name in names if name in found), tuple(name for name in _SHAPE if name in found))
 
 
 def _counted(shapes: list[ModelShape | None] | None, cells: dict[str, list[float | None]]) -> Units:
@@ -166,6 +173,8 @@ class Point:
     tokens: float = 0.0
     flops: float = 0.0
     reason: str = ""
+    missing: bool = False
+    """There is no size or no tokens, and nothing to derive them from."""
     mismatch: float = 0.0
     """Relative disagreement with the table's own compute, where all three are given."""
 
@@ -183,7 +192,7 @@ def resolve(scale: Scale, size: float | None, tokens: float | None, flops: float
         tokens = compute / (factor * size)
     if size is None or tokens is None:
         missing = [n for n, v in (("size", size), ("tokens", tokens)) if v is None]
-        return Point(reason=f"no {' and no '.join(missing)}, and no compute to derive it from")
+        return Point(reason=f"no {' and no '.join(missing)}, and no compute to derive it from", missing=True)
     product = factor * size * tokens
     mismatch = 0.0 if compute is None or scale != "M" else abs(product / compute - 1)
     if mismatch > LEAVE_OUT_ABOVE:
