@@ -43,6 +43,17 @@ def test_fit_dry_run_shows_the_reading(run: Any, runs: Path) -> None:
     assert ended.json["runs"]["used"] == 24
 
 
+def test_left_out_rows_have_a_line_a_reason(run: Any, empty_home: Path, runs: Path) -> None:
+    bad = ["1e9,2e9,,,\n"] * 7 + ["abc,2e9,3,,\n", "x,2e9,3,,\n"]
+    (empty_home / "bad.csv").write_text(runs.read_text() + "".join(bad))
+    ended = run("fit", "bad.csv", "--dry-run")
+    assert ended.code == 0
+    lines = [" ".join(line.split()) for line in ended.out.splitlines()]
+    assert "no loss 7 25, 26, 27, 28, 29, ..." in lines
+    assert "flops_per_token is `abc`, not a number (row 32; the others alike) 2 32, 33" in lines
+    assert len(run("fit", "bad.csv", "--dry-run", "--json").json["runs"]["left_out"]) == 9
+
+
 def test_plan_reproduces_the_papers_laws(run: Any, empty_home: Path) -> None:
     """Eq. 1 and Eq. 4 at the compute of the 67B's 2T tokens."""
     ended = run("plan", "--flops", "1e23", "--laws", "deepseek", "--json")

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from forescale.cli.grid import Data, anything, cell, table
+from forescale.cli.left_out import left_out
 from forescale.cli.plan_columns import plans
 from forescale.cli.words import num, percent, span, unit
 
@@ -19,7 +20,7 @@ LEDGER_COLUMNS = (
 def fit(data: Data, out: Console) -> None:
     """The laws, each with its intervals."""
     if "surface" not in data:
-        return anything(data, out)
+        return reading(data, out)
     runs, per = data["runs"], percent(data["level"], 0)
     out.print(
         f"{runs['used']} runs used, {runs['tuning']} only for the laws of rate and batch, {len(runs['left_out'])} left"
@@ -29,7 +30,7 @@ def fit(data: Data, out: Console) -> None:
     if data.get("guesses"):
         out.print("columns read: " + ", ".join(f"{ours} from {theirs}" for ours, theirs in data["guesses"].items()))
     out.print()
-    table(out, "Left out", ("row", "reason"), [(str(row["row"]), row["reason"]) for row in runs["left_out"][:20]])
+    left_out(runs["left_out"], out)
     table(out, f"Laws, with {per} intervals", ("law", "parameter", "value", "interval"), _law_rows(data))
     if _is_flat(data["surface"]):
         said = next((text for text in data["warnings"] if text.startswith("flat: ")), "flat: the loss does not fall")
@@ -40,6 +41,15 @@ def fit(data: Data, out: Console) -> None:
         [(num(n["flops"]), percent(n["seed_sd"], 3), num(n["replicates"])) for n in data["noise"]],
     )  # fmt: skip
     _self_check(data.get("self_check"), out)
+
+
+def reading(data: Data, out: Console) -> None:
+    """How a table would be read (`--dry-run`): nothing is fitted."""
+    runs = data["runs"]
+    rest = {key: value for key, value in data.items() if key != "runs" and value != {}}
+    anything({"runs used": runs["used"], "left out": len(runs["left_out"]), **rest}, out)
+    out.print()
+    left_out(runs["left_out"], out)
 
 
 def _law_rows(data: Data) -> list[tuple[str, str, str, str]]:
