@@ -84,8 +84,11 @@ def test_what_cannot_be_compared_is_refused() -> None:
     other = laws(conditions={"tokenizer": "y"}).model_copy(update={"unit": "nats_per_token"})
     with pytest.raises(InputError, match="different tokenizers"):
         compare_laws({"a": nats, "b": other})
-    with pytest.raises(InputError, match="different units"):
+    with pytest.raises(InputError, match="losses are in different units: a in nats_per_token, b in bpb"):
         compare_laws({"a": nats, "b": laws()})
+    with pytest.raises(InputError, match="sizes are in different units: web in M, books in N2") as caught:
+        compare_laws({"web": laws(), "books": laws().model_copy(update={"scale": "N2"})})
+    assert "--scale" in caught.value.remedy
     warned = compare_laws({"a": laws(conditions={"validation": "p"}), "b": laws(conditions={"validation": "q"})})
     assert any("different validation sets" in w for w in warned.warnings)
 

@@ -135,14 +135,11 @@ def compare_laws(
 
 def _comparable(corpora: Mapping[str, Laws]) -> list[str]:
     """Refuse what cannot be compared; warn of what should not be."""
-    units, scales = {laws.unit for laws in corpora.values()}, {laws.scale for laws in corpora.values()}
-    if len(units) > 1 or len(scales) > 1:
-        raise InputError(
-            f"the corpora's losses or sizes are in different units: {', '.join(sorted(units | scales))}",
-            remedy="choose one with --metric and --scale",
-        )
+    units = {name: laws.unit for name, laws in corpora.items()}
+    _one_unit("losses", units, "--metric")
+    _one_unit("sizes", {name: laws.scale for name, laws in corpora.items()}, "--scale")
     tokenizers = {str(laws.conditions.get("tokenizer")) for laws in corpora.values()}
-    if units == {"nats_per_token"} and len(tokenizers) > 1:
+    if set(units.values()) == {"nats_per_token"} and len(tokenizers) > 1:
         raise InputError(
             "the corpora were run with different tokenizers and their losses are nats per token",
             why="nats per token are not comparable between tokenizers",
@@ -156,6 +153,19 @@ def _comparable(corpora: Mapping[str, Laws]) -> list[str]:
     if None in sets.values():
         return ["no `validation` column: the corpora are taken to be scored on one common outside set"]
     return []
+
+
+def _one_unit(what: str, units: Mapping[str, str], option: str) -> None:
+    """Refuse corpora of different units, naming each with its own."""
+    if len(set(units.values())) < 2:
+        return
+    raise InputError(
+        f"the corpora's {what} are in different units: "
+        + ", ".join(f"{name} in {unit}" for name, unit in units.items()),
+        why="each table is read in the unit that its own columns give",
+        remedy=f"choose with {option} one that all of them have, or add its column to the others",
+        key=option.removeprefix("--"),
+    )
 
 
 def _regime(name: str, laws: Laws) -> str:
