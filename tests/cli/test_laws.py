@@ -239,6 +239,20 @@ def test_influence_is_the_refit_without_the_row(runs: Path) -> None:
         assert told[off + 1] == pytest.approx(moved, rel=0.3, abs=3e-4)
 
 
+def test_forecast_and_plan_say_which_compute_they_mean(run: Any, empty_home: Path) -> None:
+    """Laws in parameters count 6 N D, a plan M D: one number, two runs."""
+    told = run("forecast", "chinchilla", "--flops", "1e20").out
+    one = run("forecast", "chinchilla", "--flops", "1e20", "--json").json
+    assert one["flops"] == pytest.approx(6 * one["model_scale"] * one["tokens"])
+    assert f"1e+20 FLOPs (6 x {one['scale']} x tokens)" in told
+    assert "`plan --flops` means M x tokens" in " ".join(told.split())
+    planned = run("plan", "--flops", "1e20", "--laws", "chinchilla").out
+    assert "FLOPs (M x tokens)" in planned
+    assert f"(6 x {one['scale']} x tokens)" in planned
+    assert "these laws count compute as" in planned
+    assert "`plan --flops` means" not in planned
+
+
 def test_a_forecast_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     from forescale.cli import tables
 

@@ -16,7 +16,7 @@ from forescale.cli.options import count, fraction, number, pairs, values
 from forescale.cli.words import num, span
 
 
-@pytest.mark.parametrize("name", ["options", "arguments", "words"])
+@pytest.mark.parametrize("name", ["options", "arguments", "words", "law_tables"])
 def test_examples_in_docstrings(name: str) -> None:
     assert doctest.testmod(importlib.import_module(f"forescale.cli.{name}")).failed == 0
 

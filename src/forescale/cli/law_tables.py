@@ -96,6 +96,24 @@ def forecast(data: Data, out: Console) -> None:
     """The loss, its interval, and what it rests on."""
     if "loss" not in data:
         return anything(data, out)
+    _forecast(data, out)
+    if data["scale"] != "M":
+        out.print(
+            f"compute here is {compute_of(data['scale'])}, as these laws count it; `plan --flops` means M x tokens, "
+            "which counts attention and no embeddings: the same number there is another run"
+        )
+
+
+def compute_of(scale: str) -> str:
+    """What laws of a unit of size mean by compute.
+
+    >>> compute_of("M"), compute_of("N2")
+    ('M x tokens', '6 x N2 x tokens')
+    """
+    return "M x tokens" if scale == "M" else f"6 x {scale} x tokens"
+
+
+def _forecast(data: Data, out: Console) -> None:
     loss = f"{num(data['loss'], 5)} {unit(data['unit'])}"
     if data["interval"]:
         low, high = data["interval"]
@@ -103,8 +121,8 @@ def forecast(data: Data, out: Console) -> None:
         out.print(f"loss {loss}, {percent(data['level'], 0)} interval {span(data['interval'], 5)} (width {width})")
     else:
         out.print(f"loss {loss}, no interval")
-    where = f"{num(data['flops'])} FLOPs, {data['scale']} = {num(data['model_scale'])}, {num(data['tokens'])} tokens"
-    out.print(f"for one new run of {where}")
+    where = f"{num(data['flops'])} FLOPs ({compute_of(data['scale'])}), {data['scale']} = {num(data['model_scale'])}"
+    out.print(f"for one new run of {where}, {num(data['tokens'])} tokens")
     if data["learning_rate"] is not None:
         out.print(f"learning rate {num(data['learning_rate'])}, batch {num(data['batch_tokens'])} tokens")
     ratio = data["extrapolation"]
@@ -156,7 +174,13 @@ def plan(data: Data, out: Console) -> None:
     )
     if data["forecast"]:
         out.print("\nForecast")
-        forecast(data["forecast"], out)
+        _forecast(data["forecast"], out)
+        scale = data["forecast"]["scale"]
+        if scale != "M":
+            out.print(
+                f"these laws count compute as {compute_of(scale)}, the plan as M x tokens: the run is the same; "
+                f"`forecast --flops` means the former"
+            )
     table(
         out, "Batch against time", ("batch (tokens)", "tokens", "hours", "money"),
         [(num(p["batch_tokens"]), num(p["tokens"]), num(p["hours"]), num(p["money"])) for p in data["pareto"] or []],

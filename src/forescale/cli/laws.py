@@ -121,7 +121,14 @@ def forecast(
     common: Common,
     laws: Annotated[str, typer.Argument(metavar="LAWS", help="A laws folder, a laws.json, or a published law's name.")],
     flops: Annotated[
-        float | None, typer.Option("--flops", parser=number, metavar="C", help="Compute, at the fitted optimal split.")
+        float | None,
+        typer.Option(
+            "--flops",
+            parser=number,
+            metavar="C",
+            help="Compute at the fitted optimal split, as the laws count it: M x tokens, or 6 x N x tokens where their "
+            "size is in parameters (`plan --flops` is always M x tokens).",
+        ),
     ] = None,
     model_scale: Annotated[
         float | None, typer.Option("--model-scale", parser=number, metavar="X", help="Size in the laws' own unit.")
@@ -151,7 +158,13 @@ def forecast(
 def plan(
     common: Common,
     flops: Annotated[
-        list[float] | None, typer.Option("--flops", parser=number, metavar="C", help="Compute: M times tokens.")
+        list[float] | None,
+        typer.Option(
+            "--flops",
+            parser=number,
+            metavar="C",
+            help="Compute: M x tokens, by any laws (`forecast --flops` is 6 x N x tokens by laws in parameters).",
+        ),
     ] = None,
     tokens: Annotated[
         list[float] | None, typer.Option("--tokens", parser=number, metavar="D", help="Tokens to train on.")
