@@ -83,6 +83,15 @@ def test_the_table_has_a_column_a_plan(run: Any, empty_home: Path) -> None:
     assert "warning: kaplan: " in ended.err
 
 
+@pytest.mark.parametrize(("laws", "said"), [("chinchilla kaplan", True), ("chinchilla deepseek", False)])
+def test_forecasts_of_different_laws_are_not_compared(run: Any, empty_home: Path, laws: str, said: bool) -> None:
+    """`deepseek` forecasts no loss: beside it there is nothing to confuse."""
+    ended = run("plan", "--flops", "1e20", "--laws", *laws.split())
+    assert ("The forecasts come from different laws" in ended.out) == said
+    same = run("plan", "--flops", "1e20", "1e21", "--laws", laws.split()[0])
+    assert "different laws" not in same.out
+
+
 def test_bad_asking(run: Any, empty_home: Path) -> None:
     assert run("plan", "--flops", "1e20", "1e21", "--tokens", "1e9", "--json").json["error"]["code"] == 2
     assert run("plan", "--flops", "1e20", "x", "--json").json["error"]["code"] == 2

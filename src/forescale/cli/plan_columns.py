@@ -16,6 +16,12 @@ def plans(data: Data, out: Console) -> None:
         out, "Plans side by side", ("", *data["names"]),
         [(label, *(column[label] for column in columns)) for label in filled],
     )  # fmt: skip
+    by = {(plan["forecast"]["source"], plan["forecast"]["unit"]) for plan in data["plans"] if plan["forecast"]}
+    if len(by) > 1:
+        out.print(
+            "The forecasts come from different laws: losses on other text and by other tokenizers, which cannot be "
+            "compared with one another. What each plan trains, needs and costs can be."
+        )
 
 
 def _column(plan: Data) -> dict[str, str]:
