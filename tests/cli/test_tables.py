@@ -49,11 +49,11 @@ RESULTS: dict[str, tuple[Any, list[str]]] = {
     "plan": (plan("deepseek", flops=1e20), ["FLOPs a token, M", "laws say", "parameters", "device-hours", "GiB"]),
     "compare": (
         Comparison(
-            corpora={"web": LAWS, "books": LAWS}, better=[Better(flops=1e15, order=["books", "web"], probability=0.83)],
+            corpora={"web": LAWS, "books": LAWS}, better=[Better(flops=1e15, order=["books", "web"], probability=0.83, repeats={"web": 3.25})],
             exponents={name: CorpusExponent(model_exponent=0.5, interval=(0.4, 0.6)) for name in ("web", "books")},
             crossings=[Crossing(pair=("web", "books"), flops=2e14)],
         ),
-        ["books, web", "83%", "0.4 to 0.6", "web and books change places at 2e+14 FLOPs"],
+        ["books, web", "83%", "tokens repeated", "web 3.25 ×", "0.4 to 0.6", "web and books change places at 2e+14 FLOPs"],
     ),
     "ledger": (
         LedgerView(

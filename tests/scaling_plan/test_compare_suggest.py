@@ -77,6 +77,27 @@ def test_a_crossing_is_located() -> None:
             assert np.sign(values[0] - values[1]) == sign
 
 
+def test_compute_that_a_corpus_cannot_feed_is_said_beside_its_order() -> None:
+    small, large = laws(1.5), laws(1.7)
+    assert small.allocation is not None
+    made = compare_laws({"small": small, "large": large}, budgets=[1e16, 1e18, 1e20], unique={"small": 1e9})
+    wanted = {flops: flops / small.allocation.split(flops)[0] / 1e9 for flops in (1e16, 1e18, 1e20)}
+    assert [b.repeats for b in made.better] == [
+        {"small": pytest.approx(times)} if times > 1 else {} for times in wanted.values()
+    ]
+    assert made.better[0].repeats == {}
+    assert made.better[-1].repeats
+    assert any("small has 1,000,000,000 tokens: from" in text for text in made.warnings)
+
+
+@pytest.mark.parametrize(("said", "known"), [([1e8, 1e9], False), ([1e8, 5e8], True), (1e12, True), (None, False)])
+def test_unique_tokens_are_known_where_runs_repeat_or_the_table_says_more(said: Any, known: bool) -> None:
+    """The largest run had 1e9 tokens: as many unique ones say only that it repeated none."""
+    one = laws(conditions={} if said is None else {"unique_tokens": said})
+    far = compare_laws({"a": one, "b": laws(1.7)}, budgets=[1e28]).better[0]
+    assert ("a" in far.repeats) == known
+
+
 def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(InputError, match="only one corpus"):
         compare_laws({"a": laws()})

@@ -201,18 +201,11 @@ def compare(data: Data, out: Console) -> None:
           span(data["exponents"][name]["interval"]), num((laws["allocation"] or {}).get("data_exponent")),
           laws["regime"]) for name, laws in data["corpora"].items()],
     )  # fmt: skip
-    table(
-        out, "Better", ("FLOPs", "best first", "probability"),
-        [(num(b["flops"]), ", ".join(b["order"]), percent(b["probability"], 0)) for b in data["better"]],
-    )  # fmt: skip
+    _better("Better", (), [((), b) for b in data["better"]], out)
     for crossing in data["crossings"]:
         out.print(f"{' and '.join(crossing['pair'])} change places at {num(crossing['flops'])} FLOPs\n")
     if data["sets"]:
-        table(
-            out, "Set by set", ("set", "FLOPs", "best first", "probability"),
-            [(name, num(b["flops"]), ", ".join(b["order"]), percent(b["probability"], 0))
-             for name, order in data["sets"].items() for b in order["better"]],
-        )  # fmt: skip
+        _better("Set by set", ("set",), [((s,), b) for s, order in data["sets"].items() for b in order["better"]], out)
     table(
         out, "Like runs side by side (loss of the first over the second)",
         ("FLOPs", "pair", "pairs of runs", "difference", "90% interval", "first better"),
@@ -233,6 +226,17 @@ def compare(data: Data, out: Console) -> None:
         out.print(f"scored on {num(data['outside']['scored_tokens'])} tokens of: {used}; word n-grams shared: {touch}")
     if data["report"]:
         out.print(f"report: {data['report']}")
+
+
+def _better(title: str, head: tuple[str, ...], rows: Sequence[tuple[tuple[str, ...], Data]], out: Console) -> None:
+    """Orders by compute; where a corpus is too small for its best split there, how often it would be repeated."""
+    repeated = any(b.get("repeats") for _, b in rows)
+    body = []
+    for before, b in rows:
+        times = ", ".join(f"{name} {num(n, 3)} ×" for name, n in (b.get("repeats") or {}).items())
+        row = (*before, num(b["flops"]), ", ".join(b["order"]), percent(b["probability"], 0))
+        body.append((*row, times) if repeated else row)
+    table(out, title, (*head, "FLOPs", "best first", "probability", *(["tokens repeated"] if repeated else [])), body)
 
 
 def ledger(data: Data, out: Console) -> None:

@@ -110,10 +110,12 @@ def run_meter(
     ran = ladders(meter, tokens, words.path, progress)
     tables = ran.tables
     warnings += [*ran.warnings, *(f"{run}: {reason}" for run, reason in ran.failed.items())]
-    made = compare(tables, budgets=[*ran.budgets, *(max(ran.budgets) * times for times in BEYOND)], **reading)
+    unique = {name: float(summary.train.tokens) for name, summary in tokens.items()}
+    budgets = [*ran.budgets, *(max(ran.budgets) * times for times in BEYOND)]
+    made = compare(tables, budgets=budgets, unique=unique, **reading)
     warnings += [f"{name}: {text}" for name, laws in made.corpora.items() for text in _missing(laws)]
     made = with_pairs(made, tables, reading.get("metric"))
-    by_set = orders(tables, [b.flops for b in made.better], **reading)
+    by_set = orders(tables, [b.flops for b in made.better], unique, **reading)
     scored = min(n_outside, recipe.train.validation_tokens) // recipe.model.seq_len * recipe.model.seq_len
     record = Outside.model_validate(outside.summary["outside"])
     made = made.model_copy(

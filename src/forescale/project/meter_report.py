@@ -19,6 +19,10 @@ PAPER = (
     ("DeepSeek, OpenWebText2", 0.578, 0.422),
 )
 """Table 4 of the paper: exponents of model and data in compute."""
+REPEATED = (
+    "Where tokens are repeated, the best split at that compute goes through a corpus so many times; the order and the "
+    "losses count repeated tokens as new ones, so they are those of more text of the same kind."
+)
 
 
 def write_report(
@@ -85,23 +89,26 @@ def _exponents(made: Comparison) -> list[str]:
 def _better(made: Comparison) -> list[str]:
     unit = {"bpb": "bits/byte"}.get(next(iter(made.corpora.values())).unit, "nats/token")
     rows = [_ranked(b) for b in made.better]
+    repeated = any(b.repeats for b in made.better)
     lines = [
         f"{c.pair[0]} is better below {c.flops:.3g} FLOPs, {c.pair[1]} above"
         + ("" if c.probability is None else f" ({c.probability:.0%} of the draws cross)")
         for c in made.crossings
     ]
-    head = ("FLOPs", "best first", "probability of the first", f"expected loss, {unit}")
+    head = ("FLOPs", "best first", "probability of the first", f"expected loss, {unit}", "tokens repeated")
     return [
         "## Better at which compute",
+        *([REPEATED] if repeated else []),
         _table(head, rows),
         " · ".join(lines) or "No crossing in the range looked at.",
     ]
 
 
-def _ranked(b: Better) -> tuple[str, str, str, str]:
-    """Compute, order, probability of the first, expected losses."""
+def _ranked(b: Better) -> tuple[str, str, str, str, str]:
+    """Compute, order, probability of the first, expected losses, and which corpora it would need more than once."""
     losses = ", ".join(f"{name} {loss:.4f}" for name, loss in b.losses.items())
-    return f"{b.flops:.3g}", ", ".join(b.order), f"{b.probability:.0%}", losses
+    repeats = ", ".join(f"{name} {times:.3g} x" for name, times in b.repeats.items()) or "-"
+    return f"{b.flops:.3g}", ", ".join(b.order), f"{b.probability:.0%}", losses, repeats
 
 
 def _paired(made: Comparison) -> list[str]:
@@ -147,7 +154,7 @@ def _sets(made: Comparison) -> list[str]:
     parts = [
         "## Set by set",
         "The same runs, scored on each outside set alone.",
-        _table(("set", "FLOPs", "best first", "probability of the first", "expected loss"), rows),
+        _table(("set", "FLOPs", "best first", "probability of the first", "expected loss", "tokens repeated"), rows),
     ]
     if pairs:
         parts += [

@@ -28,10 +28,12 @@ def _scored_on(name: str, record: RunRecord) -> RunRecord:
     return record.model_copy(update=update | {"validation_id": f"{record.validation_id}-{name}"})
 
 
-def orders(tables: Mapping[str, Path], budgets: Sequence[float], **reading: Any) -> dict[str, SetOrder]:
+def orders(
+    tables: Mapping[str, Path], budgets: Sequence[float], unique: Mapping[str, float], **reading: Any
+) -> dict[str, SetOrder]:
     """The order of the corpora on each set that all of them were scored on by itself; none where there was one set.
 
-    `tables`: corpus -> its run table on all sets together, beside which the others lie.
+    `tables`: corpus -> its run table on all sets together, beside which the others lie. `unique`: its tokens.
     """
     from forescale.scaling.compare import compare
     from forescale.scaling.paired import with_pairs
@@ -41,7 +43,7 @@ def orders(tables: Mapping[str, Path], budgets: Sequence[float], **reading: Any)
     found = {}
     for name in sorted(common):
         own = {corpus: table.parent / FOLDER / f"{name}.csv" for corpus, table in tables.items()}
-        made = with_pairs(compare(own, budgets=budgets, **reading), own, reading.get("metric"))
+        made = with_pairs(compare(own, budgets=budgets, unique=unique, **reading), own, reading.get("metric"))
         found[name] = SetOrder(
             better=made.better,
             exponents=made.exponents,

@@ -33,6 +33,8 @@ N_DRAWS = 2000
 GRID = 241
 BEYOND = 1000.0
 """Crossings are looked for up to this many times the largest compute."""
+ROUNDED = 0.01
+"""Token counts this near one another are one count: runs end at whole steps and windows."""
 
 
 def compare(
@@ -40,18 +42,20 @@ def compare(
     budgets: Sequence[float] | None = None,
     level: float = 0.9,
     seed: int = 0,
+    unique: Mapping[str, float] | None = None,
     **reading: Any,
 ) -> Comparison:
     """Fit every corpus and set them side by side.
 
     `sources`: tables of runs (paths, or anything that `fit` takes) one after another or in one sequence, name -> table
-    (or Laws), or one table whose `group` column names the corpora. `reading`: the reading options of `fit`.
+    (or Laws), or one table whose `group` column names the corpora. `reading`: the reading options of `fit`. `unique`:
+    corpus -> tokens that it has, where its runs do not tell.
     """
     corpora = {
         name: source if isinstance(source, Laws) else fit(source, level=level, **(reading | extra))
         for name, (source, extra) in _named(sources[0] if len(sources) == 1 else sources, reading).items()
     }
-    return compare_laws(corpora, budgets=budgets, level=level, seed=seed)
+    return compare_laws(corpora, budgets=budgets, level=level, seed=seed, unique=unique)
 
 
 def _named(sources: Any, reading: Mapping[str, Any]) -> dict[str, tuple[Any, dict[str, Any]]]:
@@ -95,8 +99,9 @@ def _groups_of(source: Any, reading: Mapping[str, Any], name: str) -> dict[str, 
 
 
 def compare_laws(
-    corpora: Mapping[str, Laws], *, budgets: Sequence[float] | None = None, level: float = 0.9, seed: int = 0
-) -> Comparison:
+    corpora: Mapping[str, Laws], *, budgets: Sequence[float] | None = None, level: float = 0.9, seed: int = 0,
+    unique: Mapping[str, float] | None = None,
+) -> Comparison:  # fmt: skip
     """The comparison itself, from laws."""
     if len(corpora) < 2:
         raise InputError(
@@ -117,7 +122,9 @@ def compare_laws(
         if some_flat:  # a floor beside a falling law: an order beyond the runs would be the difference of two forms
             at = at[at <= 1.05 * high]
         draws = _Draws(usable, seed)
-        better = [_order(draws, float(c)) for c in at]
+        known = {name: tokens for name, laws in usable.items() if (tokens := _unique_tokens(laws))} | dict(unique or {})
+        better = [_order(draws, float(c), known) for c in at]
+        warnings += _exhausted(better, known)
         crossings = _crossings(draws, low, high if some_flat else BEYOND * high)
         if some_flat:
             warnings.append(some_flat)
@@ -224,7 +231,35 @@ class _Draws:
         return np.asarray(self.centre(name, flops) + around + growth * error)
 
 
-def _order(draws: _Draws, flops: float) -> Better:
+def _unique_tokens(laws: Laws) -> float | None:
+    """How many tokens a corpus has, where its runs tell: some saw them twice, or the table names more than were seen.
+
+    A run that saw each token once tells only that there are as many as it saw.
+    """
+    said = laws.conditions.get("unique_tokens")
+    most = max(said) if isinstance(said, list) and said else said
+    if laws.largest is None or not isinstance(most, (int, float)) or not most > 0:
+        return None
+    return None if abs(most / laws.largest.tokens - 1) < ROUNDED else float(most)
+
+
+def _repeats(draws: _Draws, flops: float, unique: Mapping[str, float]) -> dict[str, float]:
+    """Corpus -> times that its best split goes through the tokens there are, where that is more than once."""
+    times = {name: optimum(draws.corpora[name], flops)[1] / n for name, n in unique.items() if name in draws.corpora}
+    return {name: share for name, share in times.items() if share > 1 + ROUNDED}
+
+
+def _exhausted(better: Sequence[Better], unique: Mapping[str, float]) -> list[str]:
+    """What an order says at compute that a corpus cannot feed."""
+    first = {name: b.flops for b in sorted(better, key=lambda b: -b.flops) for name in b.repeats}
+    return [
+        f"{name} has {unique[name]:,.0f} tokens: from {flops:.3g} FLOPs on its best split repeats them, and the order "
+        "counts repeated tokens as new ones"
+        for name, flops in first.items()
+    ]
+
+
+def _order(draws: _Draws, flops: float, unique: Mapping[str, float]) -> Better:
     names = list(draws.corpora)
     centres = {name: draws.centre(name, flops) for name in names}
     order = sorted(names, key=lambda name: centres[name])
@@ -234,6 +269,7 @@ def _order(draws: _Draws, flops: float) -> Better:
         order=order,
         probability=float((values.argmin(axis=0) == 0).mean()),
         losses={name: math.exp(centres[name]) for name in order},
+        repeats=_repeats(draws, flops, unique),
     )
 
 

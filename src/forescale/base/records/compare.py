@@ -16,6 +16,10 @@ class Better(Record):
     probability: float
     """That the first is truly the best there."""
     losses: dict[str, float] = Field(default_factory=dict)
+    """Expected at each corpus's best split; tokens that it would have to repeat are counted as new ones."""
+    repeats: dict[str, float] = Field(default_factory=dict)
+    """Corpus -> times that its best split there goes through its unique tokens, where they are known and do not last
+    for one."""
 
 
 class CorpusExponent(Record):
