@@ -152,6 +152,22 @@ def test_a_finished_comparison_repeats_nothing_and_a_cut_one_only_what_is_missin
     assert again.paired == made.paired
 
 
+def test_another_comparison_of_the_same_name_keeps_the_first(compared, capsys):
+    root, made = compared
+    folder = root / "comparisons/red-blue"
+    first = {name: (folder / name).read_bytes() for name in ("comparison.json", "report.md")}
+    old = list(folder.glob("report.old/*"))
+    Project(root).compare([root / "red", root / "blue"], metric="loss", validation=[root / "green"])
+    (kept,) = set(folder.glob("report.old/*")) - set(old)
+    assert {name: (kept / name).read_bytes() for name in first} == first
+    assert json.loads((folder / "comparison.json").read_text())["corpora"]["red"]["unit"] == "nats_per_token"
+    assert f"is now in {kept}" in capsys.readouterr().err
+    assert Project(root).compare([root / "red", root / "blue"], validation=[root / "green"]) == made
+    n = len(list(folder.glob("report.old/*")))
+    Project(root).compare([root / "red", root / "blue"], validation=[root / "green"])
+    assert len(list(folder.glob("report.old/*"))) == n, "the same comparison again moves nothing"
+
+
 def test_what_the_machine_refused_ends_with_8_and_seals_nothing(compared, monkeypatch):
     root, made = compared
     table, again = made.tables["blue"], [root / "red", root / "blue"]

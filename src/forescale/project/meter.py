@@ -1,7 +1,8 @@
 """The data quality meter on text: one tokenizer, one outside set and the same ladder for every corpus, then the laws.
 
 Everything is an artifact of its own under `comparisons/NAME/`: corpora/X, tokenizer, outside, tokens/X, ladders/X (with
-runs.csv), so that a killed comparison goes on where it stopped, and one with other budgets cleans nothing again.
+runs.csv), so that a killed comparison goes on where it stopped, and one with other budgets cleans nothing again. What a
+comparison of the same name said before is kept in report.old/.
 """
 
 from __future__ import annotations

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from forescale.base.files import write_atomic
+from forescale.base.files import sha256_file, write_atomic
 from forescale.base.records.compare import Better, Comparison, Outside
 from forescale.base.records.corpus import CorpusSummary
 from forescale.base.records.tokens import TokensSummary
+
+COMPARISON, PAGE = "comparison.json", "report.md"
 
 PAPER = (
     ("Kaplan et al. (OpenWebText2)", 0.73, 0.27),
@@ -28,9 +31,29 @@ REPEATED = (
 def write_report(
     made: Comparison, corpora: Mapping[str, CorpusSummary], tokens: Mapping[str, TokensSummary], root: Path
 ) -> None:
-    """Write both files under `root`."""
-    write_atomic(root / "comparison.json", json.dumps(made.to_json(), indent=1).encode() + b"\n")
-    write_atomic(root / "report.md", report(made, corpora, tokens).encode())
+    """Write both files under `root`; those of another comparison that lie there are kept beside (`keep_former`)."""
+    data = json.dumps(made.to_json(), indent=1).encode() + b"\n"
+    keep_former(root, data)
+    write_atomic(root / COMPARISON, data)
+    write_atomic(root / PAGE, report(made, corpora, tokens).encode())
+
+
+def keep_former(root: Path, data: bytes) -> Path | None:
+    """Move an earlier comparison that says something else than `data` to `report.old/FIRST8OFITSHASH/`.
+
+    As every artifact does with one of another recipe: a second comparison of this name (another outside set, other
+    budgets) makes its own ladders beside the first one's, and its order must not take the first one's place unseen.
+    """
+    former = root / COMPARISON
+    if not former.exists() or former.read_bytes() == data:
+        return None
+    old = root / "report.old" / sha256_file(former)[:8]
+    old.mkdir(parents=True, exist_ok=True)
+    for name in (PAGE, COMPARISON):  # what tells that there is one goes last, so that a cut move is made again
+        if (root / name).exists():
+            (root / name).replace(old / name)
+    print(f"compare: the earlier comparison in {root}, which says something else, is now in {old}", file=sys.stderr)
+    return old
 
 
 def report(made: Comparison, corpora: Mapping[str, CorpusSummary], tokens: Mapping[str, TokensSummary]) -> str:
