@@ -21,6 +21,7 @@ from forescale.project.compare_verb import compare_verb, kind_of, named_corpora
 from forescale.project.ladder import read_rows
 from forescale.project.meter_runs import small_recipe
 from forescale.project.project import Project
+from forescale.project.show import show
 
 SAME = ("budget", "tokens", "n_layer", "d_model", "lr", "batch_tokens", "seed", "validation", "tokenizer", "vocab_size")
 
@@ -166,6 +167,28 @@ def test_another_comparison_of_the_same_name_keeps_the_first(compared, capsys):
     n = len(list(folder.glob("report.old/*")))
     Project(root).compare([root / "red", root / "blue"], validation=[root / "green"])
     assert len(list(folder.glob("report.old/*"))) == n, "the same comparison again moves nothing"
+
+
+def test_show_knows_a_comparison(compared, capsys, tmp_path):
+    root, _ = compared
+    folder = root / "comparisons/red-blue"
+    written = json.loads((folder / "comparison.json").read_text())
+    for path in (folder, folder / "comparison.json", folder / "report.md"):
+        told = show(path, verify=True, lineage=True)
+        assert (told["kind"], told["comparison"]) == ("comparison", written)
+        assert "error" not in told
+        assert {node["kind"] for node in told["lineage"]["parents"]} == {"ladder"}
+    assert {entry["kind"] for entry in told["artifacts"]} >= {"corpus", "tokenizer", "outside", "tokens", "ladder"}
+    (tmp_path / "printed.json").write_text((folder / "comparison.json").read_text())
+    for path in (folder, tmp_path / "printed.json"):
+        capsys.readouterr()
+        assert main(["show", str(path)]) == 0
+        printed = capsys.readouterr().out
+        assert "comparison of red and blue" in printed
+        assert "Better" in printed
+    assert show(root)["comparisons"] == [str(folder)]
+    (tmp_path / "comparison.json").write_text("{")
+    assert main(["show", str(tmp_path)]) == 4
 
 
 def test_what_the_machine_refused_ends_with_8_and_seals_nothing(compared, monkeypatch):

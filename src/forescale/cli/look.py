@@ -46,7 +46,7 @@ def report(common: Common) -> Any:
 
 def show(
     common: Common,
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="An artifact's folder, or a workspace.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="An artifact's or comparison's folder, or a workspace.")],
     verify: Annotated[bool, typer.Option("--verify", help="Check every file's hash.", show_default=False)] = False,
     lineage: Annotated[bool, typer.Option("--lineage", help="Draw what it was made from.", show_default=False)] = False,
 ) -> dict[str, Any]:

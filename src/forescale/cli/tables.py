@@ -75,19 +75,31 @@ def check(data: Data, out: Console) -> None:
 
 
 def artifact(data: Data, out: Console) -> None:
-    """One artifact in words, or all of a workspace."""
+    """One artifact in words, a comparison and what it was made of, or all of a workspace."""
+    if data.get("kind") == "comparison":
+        out.print(f"{data['path']}: comparison of {' and '.join(data['comparison']['corpora'])}\n")
+        law_tables.compare(data["comparison"], out)
+        warn(data["comparison"]["warnings"])
     if "artifacts" in data:
+        place = data.get("workspace") or data["path"]
         table(
-            out, f"Artifacts of {data['workspace']}", ("path", "kind", "made", "files", "size", "whole"),
+            out, f"Artifacts of {place}", ("path", "kind", "made", "files", "size", "whole"),
             [(a["path"], a["kind"], a["made_at"], num(a["files"]), size(a["bytes"]), _whole(a))
              for a in data["artifacts"]],
         )  # fmt: skip
+        if data.get("comparisons"):
+            out.print(f"comparisons (`forescale show` one of them): {', '.join(data['comparisons'])}")
+        _lineage(data, out)
         return
     made = data["made_by"]
     out.print(f"{data['path']}: {data['kind']}, {num(data['files'])} files, {size(data['bytes'])}")
     out.print(f"made by forescale {made.get('verb', '?')} (version {made.get('version', '?')}) at {data['made_at']}")
     out.print(f"recipe {data['recipe'][:16]}, seed {data['seed']}; files whole: {_whole(data)}")
     anything({key: data[key] for key in ("settings", "summary") if data[key]}, out)
+    _lineage(data, out)
+
+
+def _lineage(data: Data, out: Console) -> None:
     if "lineage" in data:
         out.print("lineage:")
         _branch(data["lineage"], out, "  ")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from forescale.base.artifact import Manifest, read_manifest, stands
 from forescale.base.artifact import verify as damage
 from forescale.base.errors import ArtifactError
+from forescale.base.files import sha256_file
+from forescale.base.records.compare import Comparison
+from forescale.project.meter_report import COMPARISON, PAGE
 from forescale.project.workspace import RECIPE_FILE
 
 DEPTH = 4
@@ -15,13 +19,19 @@ DEPTH = 4
 
 
 def show(path: Path, *, verify: bool = False, lineage: bool = False) -> dict[str, Any]:
-    """An artifact's manifest in words; of a workspace, all its artifacts. A damaged one carries an `error` (exit 4)."""
+    """An artifact's manifest in words; a comparison; of a workspace, all artifacts. `error`: one is damaged (4)."""
     if not path.exists():
         raise ArtifactError(f"{path} does not exist", remedy="name an artifact's folder or a workspace", file=path)
     folder = path if path.is_dir() else path.parent
-    if (folder / RECIPE_FILE).exists():
+    compared = comparison_file(path)
+    if compared is not None:
+        result = comparison(compared, check=verify, lineage=lineage)
+        entries = result["artifacts"]
+    elif (folder / RECIPE_FILE).exists():
         entries = [entry(found, check=verify) for found in artifacts(folder)]
-        result: dict[str, Any] = {"workspace": str(folder), "artifacts": entries}
+        result = {"workspace": str(folder), "artifacts": entries}
+        if comparisons := sorted(str(file.parent) for file in folder.glob(f"comparisons/*/{COMPARISON}")):
+            result["comparisons"] = comparisons
     else:
         result = entry(folder, check=verify)
         entries = [result]
@@ -56,6 +66,39 @@ def entry(folder: Path, *, check: bool = False) -> dict[str, Any]:
     }
     if check:
         result["wrong"] = damage(folder)
+    return result
+
+
+def comparison_file(path: Path) -> Path | None:
+    """The comparison that a path means: its folder, or a file with what `compare --json` prints; None: none."""
+    if path.is_dir():
+        file = path / COMPARISON
+        return file if file.exists() and not stands(path) else None
+    if path.suffix != ".json":
+        return path.parent / COMPARISON if path.name == PAGE and (path.parent / COMPARISON).exists() else None
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError:
+        return path if path.name == COMPARISON else None  # reading it says what is wrong with it
+    return path if isinstance(value, dict) and {"corpora", "better", "exponents"} <= value.keys() else None
+
+
+def comparison(file: Path, *, check: bool = False, lineage: bool = False) -> dict[str, Any]:
+    """A comparison as `compare` gave it, and the artifacts it was made of, which lie beside it."""
+    made = Comparison.read(file)
+    page = file.parent / PAGE  # one that was set aside took its page along
+    made = made.model_copy(update={"report": str(page) if page.exists() else made.report})
+    below = [] if file.name != COMPARISON else artifacts(file.parent)
+    result: dict[str, Any] = {
+        "path": str(file),
+        "kind": "comparison",
+        "comparison": made.to_json(),
+        "artifacts": [entry(found, check=check) for found in below],
+    }
+    if lineage:
+        ladders = [found for found in below if found.parent.name == "ladders"]
+        own = {"path": str(file), "kind": "comparison", "recipe": sha256_file(file)}
+        result["lineage"] = {**own, "parents": [ancestry(found) for found in ladders]}
     return result
 
 
