@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from forescale.base.records.plan import Plan
 from forescale.base.records.run import RunRecord
 from forescale.base.runtime import machine, set_worker_environment
 from forescale.project.display import Display
+from forescale.project.phases import Phases, inputs_digest
 from forescale.project.project import Project
 from forescale.project.timing import Speeds, measure
 from forescale.project.workspace import RECIPE_FILE
@@ -32,31 +30,6 @@ TARGET = "target"
 LADDER = "ladder"
 TARGET_SEED = 7_777
 """Added to the demo's seed: the target is a new run, on a seed that no run of the ladder had."""
-
-
-@dataclass
-class Phases:
-    """Seconds by phase, kept in the workspace so that a resumed demo adds up."""
-
-    path: Path
-    display: Display
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.path.exists():
-            self.seconds = json.loads(self.path.read_text())
-
-    @contextmanager
-    def __call__(self, name: str, note: str = "") -> Iterator[None]:
-        """Time what is done inside as phase `name`."""
-        self.display.phase(name, note)
-        start = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
-            write_atomic(self.path, json.dumps(self.seconds).encode())
-            self.display.phase_done(name, self.seconds[name])
 
 
 def demo(
@@ -78,8 +51,9 @@ def demo(
     display = display or Display()
     display.headline(f"forescale demo: {minutes:g} minutes for ladder and target on {machine()}")
     set_worker_environment(1)  # before torch is opened: tiny models are tuned on one thread, without spinning
-    phases = Phases(folder / ".phases.json", display)
     _write_recipe(folder, seed)
+    options = {"minutes": minutes, "text": text, "sft": sft, "seed": seed, "overrides": overrides}
+    phases = Phases(folder / ".phases.json", display, inputs_digest(options, text, sft, folder / RECIPE_FILE))
     project = Project(folder, overrides)
     with phases("text", "collecting the text"):
         _collect_text(project, text)
