@@ -89,7 +89,6 @@ def demo(
         report = project.report(phases=phases.seconds)
     result = _result(project, plan, laws, target, ladder.model_dump(), corpus.to_json(), phases, report, chat_model)
     write_atomic(folder / "demo.json", json.dumps(result.to_json(), indent=1).encode())
-    display.demo(result)
     return result
 
 

@@ -18,7 +18,6 @@ from forescale.base.records.run import RunRecord
 
 if TYPE_CHECKING:
     from forescale.base.records.corpus import CorpusSummary
-    from forescale.base.records.demo import DemoResult
     from forescale.base.records.laws import Laws
     from forescale.base.records.plan import Plan
     from forescale.base.records.spec import RunSpec
@@ -171,21 +170,6 @@ class Display:
                 f"outcome: [bold]{actual:.4f}[/bold] bits per byte; the forecast was {words} "
                 f"({100 * (plan.forecast.loss / actual - 1):+.2f}%)"
             )
-
-    def demo(self, result: DemoResult) -> None:
-        """The last lines."""
-        table = Table(box=None, show_header=False, pad_edge=False)
-        table.add_row("forecast", forecast_words(result.forecast, result.interval))
-        inside = result.interval is not None and result.interval[0] <= result.outcome <= result.interval[1]
-        table.add_row(
-            "outcome", f"{result.outcome:.4f} bits per byte: {'inside' if inside else 'OUTSIDE'} the interval"
-        )
-        table.add_row("regime", result.regime)
-        table.add_row("report", result.report)
-        table.add_row("chat", f"forescale chat {result.chat_model}")
-        table.add_row("time", ", ".join(f"{name} {clock(s)}" for name, s in result.seconds.items()))
-        self.console.print()
-        self.console.print(table)
 
 
 @contextmanager
