@@ -329,6 +329,15 @@ def test_a_planned_batch_can_be_dealt_to_the_devices() -> None:
     assert any("dealt evenly" in w for w in stuck.warnings)
 
 
+def test_processes_share_a_batch_without_asking_for_devices() -> None:
+    """The demo's own plan: a batch for two processes, and no warning about options that nobody gave."""
+    devices, processes = (plan("deepseek", flops=1e15, **{key: 96}) for key in ("gpus", "ranks"))
+    assert processes.batch_tokens == devices.batch_tokens
+    assert any("--gpus without --device" in text for text in devices.warnings)
+    assert not any("--gpus" in text for text in processes.warnings)
+    assert processes.gpus is None
+
+
 def test_devices_have_sources() -> None:
     assert all(d.source and d.peak_flops > 1e13 and d.memory_gib > 8 for d in DEVICES.values())
     assert device("NVIDIA H100") == device("h100-sxm")

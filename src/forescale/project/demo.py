@@ -211,13 +211,13 @@ def _plan(
         return Plan.read(path)  # sealed: never planned again
     left = 60 * minutes - phases.seconds.get("ladder", 0.0)
     dials: dict[str, Any] = {"minutes": max(left, 1.0) / 60, "seconds_per_token": speeds.target_seconds_per_token}
-    by_time = project.plans(gpus=speeds.ranks, **dials).plans[0]  # only reckoned: the one that is kept is the target's
+    by_time = project.plans(ranks=speeds.ranks, **dials).plans[0]  # only reckoned: the one that is kept is the target's
     flops = max(by_time.flops, APART * largest)
     wanted = by_time.laws_say.tokens
     if wanted is not None and wanted > unique:
         # Time for more compute than this text can feed at the best split: no further than where it can.
         flops = max(APART * largest, flops * (unique / wanted) ** 2)
-    return project.plan(TARGET, gpus=speeds.ranks, **(dials if flops == by_time.flops else {"flops": flops}))
+    return project.plan(TARGET, ranks=speeds.ranks, **(dials if flops == by_time.flops else {"flops": flops}))
 
 
 def _result(

@@ -81,6 +81,7 @@ def plan_verb(
     overrides: Sequence[str] = (),
     name: str | None = None,
     seconds_per_token: Callable[[ModelShape], float] | None = None,
+    ranks: int | None = None,
     kept: bool = True,
 ) -> Plan:
     """Plan for one dial; kept in the workspace (and its ledger) where there is one (`kept`), and at `out`."""
@@ -101,6 +102,7 @@ def plan_verb(
             utilisation=utilisation, model=known.model, schedule=known.schedule, shape=fixed,
             unique_tokens=unique_tokens, serve_tokens=serve_tokens, objective=objective,
             conditions=conditions, ladder_flops=known.ladder_flops, seconds_per_token=seconds,
+            ranks=ranks,
         )  # fmt: skip
 
     made = make(shape)

@@ -28,9 +28,11 @@ class Dials:
     device: str | None = None
     price: float | None = None
     utilisation: float = 0.4
+    ranks: int | None = None
+    """Processes of this machine that will share each batch: not devices whose layout or cost somebody asks for."""
 
     def __post_init__(self) -> None:
-        for key in ("flops", "tokens", "days", "minutes", "money", "gpus", "price", "utilisation"):
+        for key in ("flops", "tokens", "days", "minutes", "money", "gpus", "price", "utilisation", "ranks"):
             value = getattr(self, key)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"--{key} must be a positive number, not {value}", key=key)
@@ -48,6 +50,11 @@ class Dials:
                 "--money needs --price (per device-hour) and --device",
                 remedy="e.g. --money 1e6 --price 2 --device h100",
             )
+
+    @property
+    def sharers(self) -> int | None:
+        """How many share a batch, devices or processes."""
+        return self.gpus if self.gpus is not None else self.ranks
 
     @property
     def hardware(self) -> Device | None:

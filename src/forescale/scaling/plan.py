@@ -68,10 +68,12 @@ def plan(
     conditions: Mapping[str, Any] | None = None,
     ladder_flops: float | None = None,
     seconds_per_token: Callable[[ModelShape], float] | None = None,
+    ranks: int | None = None,
 ) -> Plan:
     """What to train for one dial, by `laws` (your own, a laws folder, or a published name; default `deepseek`).
 
-    `recipe`, `model`, `schedule` and `shape` fix what they name; the laws fill the rest.
+    `recipe`, `model`, `schedule` and `shape` fix what they name; the laws fill the rest. `ranks`: processes of
+    this machine that share each batch.
 
     >>> plan("deepseek", flops=1e20).learning_rate
     0.000986
@@ -85,7 +87,7 @@ def plan(
         objective, level, dict(conditions or {}),
     )  # fmt: skip
     _check(wishes)
-    dials = Dials(flops, tokens, days, minutes, money, gpus, device, price, utilisation)
+    dials = Dials(flops, tokens, days, minutes, money, gpus, device, price, utilisation, ranks)
     guide = Guide.of(own, wishes.rules)
     asked = resolve(dials, guide, wishes.rules, wishes.schedule, seconds_per_token)
     made = _decide(asked, guide, wishes, dials, ladder_flops, [*own.warnings, *warnings, *guide.warnings])
@@ -153,7 +155,7 @@ def _batch_and_rate(
     batch = wishes.schedule.batch_tokens
     if batch is None:
         best = guide.batch.value(shape, tokens, math.nan)
-        unit *= layout.dealing(best / seq_len, dials.gpus)
+        unit *= layout.dealing(best / seq_len, dials.sharers)
         batch = _multiple(best, unit)
     points = None
     if wishes.objective != "flops":
