@@ -101,6 +101,18 @@ def test_holds_the_numbers_given(page: Reader, story: ReportData) -> None:
         assert text in page.text, text
 
 
+def test_the_split_and_what_is_scored_of_it_are_told_apart(story: ReportData) -> None:
+    def words(scored: int | None) -> str:
+        return next(section for section in sections(story.model_copy(update={"scored_tokens": scored}))
+                    if section.name == "tokenizer").facts[3].meaning  # fmt: skip
+
+    assert story.tokens is not None
+    split = story.tokens.validation.tokens
+    assert "the same for every run" in words(None)
+    assert "the same for every run" in words(split)
+    assert f"the same {split // 2:,} of them" in words(split // 2)
+
+
 def test_every_run_can_be_reached(page: Reader, story: ReportData) -> None:
     for row in story.runs:
         assert anchor(row["run"]) in page.ids

@@ -60,6 +60,7 @@ def gather(project: Project, phases: Mapping[str, float], command: str) -> Repor
         for run, stage in _stages(name).items()
         if (p := space.evaluation(run) / "result.json").exists()
     }
+    tokens: TokensSummary | None = _summary(space.tokens, TokensSummary)
     return ReportData(
         title=f"forescale: {space.root.name}",
         command=command,
@@ -68,7 +69,8 @@ def gather(project: Project, phases: Mapping[str, float], command: str) -> Repor
         machine=machine(),
         seed=project.recipe.train.seed,
         corpus=_summary(space.corpus, CorpusSummary),
-        tokens=_summary(space.tokens, TokensSummary),
+        tokens=tokens,
+        scored_tokens=_scored(project, tokens, target),
         runs=[_numbers(row) for table in tables for row in read_rows(table)],
         laws=Laws.read(space.laws / "laws.json") if (space.laws / "laws.json").exists() else None,
         plan=Plan.read(plans) if plans else None,
@@ -82,6 +84,16 @@ def gather(project: Project, phases: Mapping[str, float], command: str) -> Repor
         seconds=dict(phases),
         paths=_paths(space),
     )
+
+
+def _scored(project: Project, tokens: TokensSummary | None, target: RunRecord | None) -> int | None:
+    """How many validation tokens a score reads: as the big run counted them, else as the recipe asks."""
+    if target is not None and target.validation is not None:
+        return target.validation.tokens
+    if tokens is None:
+        return None
+    seq_len = project.recipe.model.seq_len
+    return min(tokens.validation.tokens, project.recipe.train.validation_tokens) // seq_len * seq_len
 
 
 def _stages(plan: str | None) -> dict[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from forescale.base.records.align import AlignRecord
 from forescale.base.records.loss import LossSum
 from forescale.base.records.report import ReportData
+from forescale.base.records.tokens import TokensSummary
 from forescale.report import story_figures as draw
 from forescale.report.figure import number, percent, thousands
 from forescale.report.law_sections import REGIMES
@@ -67,7 +68,7 @@ def headline(data: ReportData) -> Headline | None:
                  link=Link("what it rests on", "#forecast")),
             Fact(f"{level} interval", span(interval, "{} – {}"), "Where one new run should end, nine times in ten."
                  if level == "90%" else "Where one new run should end.") if interval else None,
-            Fact("Outcome", number(actual), "On the validation split, measured at the end.", unit=unit,
+            Fact("Outcome", number(actual), "On the scored tokens of the validation split, at the end.", unit=unit,
                  link=Link(run, "#training") if data.target else None) if actual is not None else None,
             Fact("Error", percent(error, sign=True), "forecast / outcome − 1: above zero, the run did better than "
                  "forecast.", "" if inside is None else ("good" if inside else "bad")) if error is not None else None,
@@ -148,8 +149,7 @@ def tokenizer(data: ReportData) -> Section | None:
             Fact("Vocabulary", thousands(t.vocab_size), "Different tokens, special ones included."),
             Fact("Bytes a token", number(t.train.bytes / max(1, t.train.tokens), 3), "Text one token stands for."),
             Fact("Training tokens", thousands(t.train.tokens), "What there is to learn from, each once."),
-            Fact("Validation tokens", thousands(t.validation.tokens),
-                 f"The same ones for every run: {t.validation_id}."),
+            Fact("Validation tokens", thousands(t.validation.tokens), _scored(data, t)),
             Fact("Unigram entropy", number(t.unigram_bpb), unit="bits per byte",
                  meaning="What a table of token counts reaches."),
             Fact("Bigram entropy", number(t.bigram_bpb),
@@ -157,6 +157,14 @@ def tokenizer(data: ReportData) -> Section | None:
         ),
         source=file_link("tokens folder", data.paths.get("tokens")),
     )  # fmt: skip
+
+
+def _scored(data: ReportData, t: TokensSummary) -> str:
+    """The split's size is not what a loss is measured on: both are said."""
+    words = f"In the whole split ({t.validation_id})"
+    if data.scored_tokens is None or data.scored_tokens >= t.validation.tokens:
+        return words + ", the same for every run."
+    return f"{words}. Every score is taken on the same {thousands(data.scored_tokens)} of them, spread evenly over it."
 
 
 def training(data: ReportData) -> Section | None:
@@ -177,7 +185,8 @@ def training(data: ReportData) -> Section | None:
             if run.tokens_per_second else None,
             Fact("Time", duration_of(run.seconds), f"Seed {run.seed}; {run.status}.") if run.seconds else None,
             Fact("Validation loss", number(loss.bits_per_byte), unit="bits per byte",
-                 meaning=f"{number(loss.nats_per_token)} nats per token over {thousands(loss.tokens)} tokens.")
+                 meaning=f"{number(loss.nats_per_token)} nats per token on the {thousands(loss.tokens)} validation "
+                 "tokens that every run is scored on.")
             if loss else None,
         )  # fmt: skip
     shown = drawn(draw.training(log, data.the_forecast, run), draw.rate(log), draw.speed(log)) if log else ()

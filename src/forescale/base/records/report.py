@@ -51,6 +51,8 @@ class ReportData(Record):
     seed: int | None = None
     corpus: CorpusSummary | None = None
     tokens: TokensSummary | None = None
+    scored_tokens: int | None = None
+    """Tokens of the validation split that every run is scored on: the same ones, at most train.validation_tokens."""
     runs: list[dict[str, Any]] = Field(default_factory=list)
     """Rows of the run table (RUN_COLUMNS)."""
     laws: Laws | None = None
