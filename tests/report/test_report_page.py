@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from forescale.base.records.laws import Laws
+from forescale.base.records.laws import Laws, RungReport
 from forescale.base.records.report import ReportData, Sample
 from forescale.report.figure import number
 from forescale.report.laws_figures import all_figures
@@ -99,6 +99,26 @@ def test_holds_the_numbers_given(page: Reader, story: ReportData) -> None:
     for text in (number(forecast.loss), f"{low} – {high}", number(outcome), "10×", "inside", "−0.60%", "31,210", "2.8",
                  "η = 0.3118 C^-0.145", "c0ffeec0ffee", "only 21 usable pairs", "forescale demo --minutes 8 --seed 7"):  # fmt: skip
         assert text in page.text, text
+
+
+@pytest.mark.parametrize(
+    ("regime", "off", "label", "words"),
+    [
+        ("scaling", True, "Smallest rung used", "left out of the fit"),
+        ("pre-scaling", True, "Smallest rung on the curve", "the fit uses the runs below, too"),
+        ("unknown", False, "Smallest rung", "uses all rungs"),
+    ],
+)
+def test_the_smallest_rung_agrees_with_the_regime(
+    story: ReportData, regime: str, off: bool, label: str, words: str
+) -> None:
+    """Pre-scaling, all finished runs are used: no rung is then the smallest `used`."""
+    assert story.laws is not None
+    rungs = [RungReport(flops=c, admissible=not off or c > 1e11, best_loss=2.0) for c in (1e11, 3e11)]
+    laws = story.laws.model_copy(update={"regime": regime, "rungs": rungs, "smallest_rung": 3e11})
+    shown = sections(story.model_copy(update={"laws": laws}))
+    facts = {fact.label: fact for section in shown if section.name == "laws" for fact in section.facts}
+    assert words in facts[label].meaning
 
 
 def test_the_split_and_what_is_scored_of_it_are_told_apart(story: ReportData) -> None:

@@ -26,7 +26,9 @@ def fit(data: Data, out: Console) -> None:
         f"{runs['used']} runs used, {runs['tuning']} only for the laws of rate and batch, {len(runs['left_out'])} left"
         f" out · size {data['scale']} · {unit(data['unit'])}"
     )
-    out.print(f"regime: {data['regime']} · smallest rung on the curve: {num(data['smallest_rung'])} FLOPs")
+    smallest = f"{num(data['smallest_rung'])} FLOPs" if data["smallest_rung"] else "none"
+    rest = ", but all finished runs are used" if data["regime"] == "pre-scaling" else ""
+    out.print(f"regime: {data['regime']} · smallest rung on the curve: {smallest}{rest}")
     if data.get("guesses"):
         out.print("columns read: " + ", ".join(f"{ours} from {theirs}" for ours, theirs in data["guesses"].items()))
     out.print()

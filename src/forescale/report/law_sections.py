@@ -30,7 +30,8 @@ from forescale.report.story_figures import duration, ladder_curves
 
 REGIMES = {
     "scaling": "The ladder's runs lie on one smooth curve: the forecast rests on a law that was seen to hold.",
-    "pre-scaling": "Too few rungs are shown to lie on the curve (below): the law is not established, so take care.",
+    "pre-scaling": "Too few rungs are shown to lie on the curve (below), so all finished runs are used: the law is not "
+    "established, take care.",
     "unknown": "The table does not say enough (steps, bigram entropy) to judge whether the runs are on the curve.",
 }
 
@@ -109,8 +110,7 @@ def laws(data: ReportData, runs: Sequence[Run]) -> Section | None:
             Fact("Runs used", f"{found.runs.used}",
                  f"{len(found.runs.left_out) or 'none'} left out"
                  + (", each with its reason below." if found.runs.left_out else ".")),
-            Fact("Smallest rung used", number(found.smallest_rung, 3), unit="FLOPs",
-                 meaning="Below it the runs are not on the curve.") if found.smallest_rung else None,
+            _smallest_rung(found),
             Fact("Self-check error", percent(check.median_error),
                  f"Median error on {check.n} runs above {number(check.held_out_above, 3)} FLOPs that were hidden from "
                  f"the fit; {percent(check.coverage, 0)} of them fell inside their interval.") if check else None,
@@ -127,10 +127,24 @@ def laws(data: ReportData, runs: Sequence[Run]) -> Section | None:
     )  # fmt: skip
 
 
+def _smallest_rung(found: Laws) -> Fact | None:
+    """Only in the scaling regime does the fit leave out what lies below the curve; elsewhere it uses every run."""
+    if not found.smallest_rung:
+        return None
+    if found.regime == "scaling":
+        label, meaning = "Smallest rung used", "Runs below it are not on the curve, and are left out of the fit."
+    elif any(rung.admissible is False for rung in found.rungs):
+        label = "Smallest rung on the curve"
+        meaning = "The ladder as a whole is not shown to lie on it, so the fit uses the runs below, too."
+    else:
+        label, meaning = "Smallest rung", "The fit uses all rungs."
+    return Fact(label, number(found.smallest_rung, 3), meaning, unit="FLOPs")
+
+
 def _rungs(found: Laws) -> Table:
     words = {True: "on the curve", False: "not on the curve", None: "cannot be judged"}
     return table(
-        "Which budgets may be used", ("C", "best loss", "bigram entropy", "steps", "verdict", "why"),
+        "Which budgets lie on the curve", ("C", "best loss", "bigram entropy", "steps", "verdict", "why"),
         ((number(r.flops, 3), number(r.best_loss), number(r.bigram), thousands(r.steps), words[r.admissible], r.reason)
          for r in found.rungs), words=(4, 5),
     )  # fmt: skip
