@@ -73,6 +73,7 @@ def demo(
     with phases("laws", "fit"):
         laws = project.fit(LADDER)
         display.laws(laws)
+        refuse_without_forecast(laws)
     with phases("plan", "plan and sealed forecast"):
         plan = _plan(project, phases, ladder.largest_flops, minutes, speeds, tokens.train.tokens)
         display.plan(plan)
@@ -90,6 +91,17 @@ def demo(
     result = _result(project, plan, laws, target, ladder.model_dump(), corpus.to_json(), phases, report, chat_model)
     write_atomic(folder / "demo.json", json.dumps(result.to_json(), indent=1).encode())
     return result
+
+
+def refuse_without_forecast(laws: Laws) -> None:
+    """A ladder too small for any law ends the demo here: nothing could be sealed, so no run could test it."""
+    if laws.surface is not None or laws.predictive is not None:
+        return
+    raise InputError(
+        "the ladder is too small to forecast any run",
+        why="; ".join(text for text in laws.warnings if "no surface" in text),
+        remedy="more text (--text DIR) lets the ladder grow, and so do more --minutes",
+    )
 
 
 def align_and_evaluate(project: Project, phases: Phases) -> str:

@@ -1,10 +1,13 @@
-"""The demo's time by phase: what was made counts, what is only found again does not."""
+"""The demo: time by phase (what was made counts, what is only found again does not), and when it ends early."""
 
 import json
 
 import pytest
 
+from forescale.base.errors import InputError
+from forescale.base.records.laws import Laws, RunsSummary, Surface
 from forescale.project import phases as room
+from forescale.project.demo import refuse_without_forecast
 from forescale.project.display import Display
 from forescale.project.phases import Phases, inputs_digest
 
@@ -52,3 +55,13 @@ def test_the_digest_follows_options_and_files(tmp_path):
     assert first != inputs_digest({"minutes": 4.0}, text)
     (text / "a.txt").write_text("another")
     assert first != inputs_digest({"minutes": 8.0}, text)
+
+
+def test_a_ladder_too_small_for_a_law_ends_the_demo_before_its_big_run():
+    said = "no surface and no allocation: 4 different (size, tokens) runs, at least 5 are needed"
+    with pytest.raises(InputError, match="too small to forecast") as caught:
+        refuse_without_forecast(Laws(runs=RunsSummary(used=4), warnings=[said, "another"]))
+    assert caught.value.why == said
+    assert "--text" in caught.value.remedy
+    surface = Surface(form="flat", E=4.2, A=0.0, alpha=0.0, B=0.0, beta=0.0)
+    refuse_without_forecast(Laws(runs=RunsSummary(used=9), surface=surface))
