@@ -46,6 +46,7 @@ PLAIN = Form(
     closeness=0.0,
     floor=(0.65, 10.0),
     exponent=(0.35, 10.0),
+    noise_counts=False,
 )
 MEMBERS: tuple[Form, ...] = (GENERALISED, QUADRATURE, WHOLE)
 """The forms whose weighted mean is the forecast: two that look at the frontier, and one that believes the ladder."""
@@ -79,16 +80,18 @@ def fit_batch(
     warm: Array | None = None,
     jitter: Array | None = None,
     shift: Array | None = None,
+    scale: Array | None = None,
 ) -> Fitted:
     """Fit `form` to each row of `counts` [b, n]: how often each cell counts (0 = hidden).
 
     `warm` [6]: start all fits there (and from one fresh start); otherwise each tries several fresh starts.
     `jitter` [b, 6], in standard deviations, moves the priors' means, and `shift` [b, n] the log losses: the fits are
-    then draws of what cells and priors together leave open (randomised maximum a posteriori).
+    then draws of what cells and priors together leave open (randomised maximum a posteriori). `scale` [b] fixes the
+    residual scale.
     """
     frame = Frame.of(cells.size, cells.tokens, cells.loss)
     inside = counts > 0
-    weights = counts * form.weights(frame, inside)
+    weights = counts * form.weights(frame, inside, cells.noise)
     mean, precision = form.prior(frame, inside)
     if jitter is not None:
         free = [i for i in form.free if i not in (A, B)]
@@ -107,6 +110,7 @@ def fit_batch(
         np.tile(mean, (n_starts, 1)),
         precision,
         form.free,
+        scale=None if scale is None else np.tile(scale, n_starts),
     )
     objective = solution.objective.reshape(n_starts, n_batch)
     best = np.nan_to_num(objective, nan=np.inf).argmin(axis=0)
@@ -156,7 +160,10 @@ def draw_members(cells: Cells, members: list[Fitted], weights: Array, n_draws: i
     priors redrawn.
 
     A run's noise is the larger of its seed noise and the scatter that its form shows, which its weight says grows away
-    from the frontier. Half of it is shared by the branches of a trunk.
+    from the frontier. Half of it is shared by the branches of a trunk. Where priors matter the residual scale is the
+    member's own: found anew, it would hold what redrawn priors make the runs miss, and draws that contradict every run
+    would be as likely as those that go through them (decision 0108). A few runs are fitted closer than their seeds
+    agree: it is not below the seed noise.
     """
     rng = np.random.default_rng(seed)
     _, trunk = np.unique(cells.trunk, return_inverse=True)
@@ -167,14 +174,17 @@ def draw_members(cells: Cells, members: list[Fitted], weights: Array, n_draws: i
         shared = rng.standard_normal((each, int(trunk.max()) + 1))[:, trunk]
         alone = (np.bincount(trunk)[trunk] == 1).astype(float)
         mixed = np.where(alone > 0, own, np.sqrt(0.5) * (own + shared))
-        counted = member.form.weights(member.frame, np.ones((1, len(cells)), dtype=bool))[0]
-        scatter = member.sigma[0] / np.sqrt(np.maximum(counted, 1e-6))
+        counted = member.form.weights(member.frame, np.ones((1, len(cells)), dtype=bool), cells.noise)[0]
+        sigma = max(float(member.sigma[0]), float(np.sqrt(np.average(cells.noise**2, weights=counted))))
+        scale: Array | None = np.full(each, sigma)
         if member.form == WHOLE:  # the others lean on priors, and see how few runs count
-            scatter *= np.sqrt(len(cells) / max(len(cells) - len(member.form.free), 1))
+            sigma *= float(np.sqrt(len(cells) / max(len(cells) - len(member.form.free), 1)))
+            scale = None
+        scatter = sigma / np.sqrt(np.maximum(counted, 1e-6))
         shift = np.maximum(np.minimum(scatter, 0.3), cells.noise) * mixed
         jitter = JITTER * rng.standard_normal((each, N_PARAMETERS))
         counts = np.ones((each, len(cells)))
-        drawn.append(fit_batch(cells, member.form, counts, member.theta[0], jitter, shift))
+        drawn.append(fit_batch(cells, member.form, counts, member.theta[0], jitter, shift, scale))
     return drawn
 
 

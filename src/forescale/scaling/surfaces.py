@@ -28,6 +28,8 @@ LEAST = 6.0
 TEMPERS = (0.8, 0.6, 0.45, 0.3, 0.2, 0.1, 0.05)
 LOOSE = 0.15
 """Share of the priors' precision while the residual scale is found: see `solve`."""
+MISFIT = 0.005
+"""Relative sd of what a form misses a run at the frontier by: what seed noise is compared with."""
 SPAN = np.log(5.0)
 """ln C over which a curve must be seen before it is called flat."""
 
@@ -51,18 +53,27 @@ class Form:
     """alpha and beta: mean, sd."""
     bend: tuple[float, float] = (0.0, 0.0)
     """ln g: mean, sd; sd 0 = fixed."""
+    noise_counts: bool = True
+    """Runs with less seed noise count more."""
 
     @property
     def free(self) -> list[int]:
         """Parameters that are searched."""
         return [E, A, ALPHA, B, BETA] + ([G] if self.bend[1] else [])
 
-    def weights(self, frame: Frame, inside: npt.NDArray[np.bool_]) -> Array:
-        """How much each run counts [b, n], for fits that see the runs `inside` [b, n]."""
+    def weights(self, frame: Frame, inside: npt.NDArray[np.bool_], noise: Array) -> Array:
+        """How much each run counts [b, n], for fits that see the runs `inside` [b, n].
+
+        The inverse of its variance: misfit, which grows away from the frontier, and seed noise (relative sd, [n]).
+        Where noise is the larger part, all runs tell nearly as much, and leaving the smaller ones out would be waste.
+        """
         log_c = frame.log_c - np.where(inside, frame.log_c, -np.inf).max(axis=1, keepdims=True)
         excess = frame.log_loss - np.where(inside, frame.log_loss, np.inf).min(axis=1, keepdims=True)
         exponent = self.power * np.minimum(log_c, 0.0) - self.closeness * np.maximum(excess, 0.0)
-        return _temper(np.where(inside, exponent, -np.inf))
+        misfit = 1.0 / np.maximum(_temper(np.where(inside, exponent, -np.inf)), 1e-300)
+        ratio = (noise / MISFIT) ** 2 if self.noise_counts else 0.0
+        weights = np.where(inside, 1.0 / (misfit + ratio), 0.0)
+        return np.asarray(weights / weights.max(axis=1, keepdims=True))
 
     def prior(self, frame: Frame, inside: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
         """Means [b, 6], and precisions [6], for fits that see the runs `inside` [b, n]."""
@@ -159,24 +170,25 @@ class Solution:
 
 def solve(
     frame: Frame, weights: Array, start: Array, mean: Array, precision: Array, free: list[int], *, iterations: int = 48,
-    huber: float = 1.5, sigma_floor: float = 1e-3,
+    huber: float = 1.5, sigma_floor: float = 1e-3, scale: Array | None = None,
 ) -> Solution:  # fmt: skip
     """Fit every row of `weights` [b, n] by damped Gauss-Newton on Huber-weighted log residuals with priors.
 
     The residual scale is found with loose priors first, and the priors then weigh against it: found under firm ones, it
     would hold what they made the runs miss, and the more the runs disagreed the less they would count (decision 0106).
+    Where `scale` [b] gives it, it is not searched.
     """
     theta = start.copy()
     damping = np.full(len(theta), 1e-2)
     residual = frame.log_loss - log_predict(theta, frame.x, frame.y)
-    sigma = _scale(residual, weights, sigma_floor)
+    sigma = _scale(residual, weights, sigma_floor) if scale is None else scale
     for step in range(iterations):
-        firm = precision if step > RESCALE[-1] else LOOSE * precision
+        firm = precision if step > RESCALE[-1] or scale is not None else LOOSE * precision
         f, jacobian = _model_and_jacobian(theta, frame.x, frame.y)
         residual = frame.log_loss - f
-        if step in RESCALE:
+        if step in RESCALE and scale is None:
             sigma = _scale(residual, weights, sigma_floor)
-        if step == RESCALE[-1] + 1:
+        if step == RESCALE[-1] + 1 and scale is None:
             damping[:] = 1e-2
         scaled = np.abs(residual) / sigma[:, None]
         w = weights * np.minimum(1.0, huber / np.maximum(scaled, 1e-12)) / sigma[:, None] ** 2
