@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.corpora import workspace
+from forescale.base.files import write_atomic
 from forescale.base.records.ladder import LadderSummary
 from forescale.base.records.run import RunRecord
 from forescale.base.runtime import machine
@@ -114,9 +115,16 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def append_result(path: Path, row: dict[str, Any]) -> None:
-    """One more result, at once: a benchmark that is cut keeps what it has."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+def keep_result(path: Path, row: dict[str, Any]) -> None:
+    """One more result, at once: a benchmark that is cut keeps what it has. The row of a forecast that is kept already
+    stands, with the commit that sealed it; another of the same target, from another checkout, gives way."""
+    rows = read_results(path)
+    if any(r["digest"] == row["digest"] for r in rows):
+        return
+    rows = [r for r in rows if _target(r) != _target(row)] + [row]
+    write_atomic(path, "".join(json.dumps(r) + "\n" for r in rows).encode())
     print(json.dumps(row), flush=True)
+
+
+def _target(row: dict[str, Any]) -> tuple[str, int, str]:
+    return row["corpus"], row["seed"], f"{row['target_flops']:.1e}"
