@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from forescale.base.records.laws import Surface
+from forescale.scaling.compute_law import fit_compute
 from forescale.scaling.ensemble import GENERALISED, PLAIN, QUADRATURE, draw_members, fit_members
-from forescale.scaling.fit import prepare
+from forescale.scaling.fit import fit, prepare
 from forescale.scaling.noise import Cells
 from forescale.scaling.surfaces import Frame
 from forescale.scaling.table import read_runs
@@ -60,3 +61,45 @@ def test_noise_decides_how_many_runs_count():
     seeds = np.array([len(members) for members in cells.members])
     assert (measured / alike)[seeds == 4].mean() > (measured / alike)[seeds == 1].mean()
     assert PLAIN.weights(frame, every, cells.noise).std() == 0.0
+
+
+def test_the_pinned_published_form_is_bootstrapped_with_its_own_estimator():
+    """Its draws are the published way on resampled runs: they lie around its optimum, heavy tails and all."""
+    law, rng = Surface(form="chinchilla", E=1.7, A=400.0, alpha=0.34, B=410.0, beta=0.285), np.random.default_rng(3)
+    rows = []
+    for flops in np.geomspace(1e18, 1e21, 5):
+        for factor in (0.3, 0.55, 1.0, 1.8, 3.2):
+            size = (flops / 120) ** 0.5 * factor
+            loss = law.loss(size, flops / 6 / size) * float(np.exp(0.004 * rng.standard_t(3)))
+            rows.append({"params": size, "tokens": flops / 6 / size, "loss": loss})
+    surface = fit(rows, form="chinchilla").surface
+    assert surface is not None
+    for name in ("E", "A", "alpha", "B", "beta"):
+        low, high = surface.intervals[name]
+        assert low < getattr(surface, name) < high, name
+    low, high = surface.intervals["E"]
+    assert 0.03 < high - low < 0.5
+
+
+def test_an_over_trained_run_does_not_bend_a_law():
+    """Gadre's published design: four sizes at 20 tokens a parameter, the smallest at 320 too (arXiv 2403.08540)."""
+    law = Surface(form="chinchilla", E=1.7, A=400.0, alpha=0.34, B=410.0, beta=0.285)
+    points = [(n, 20 * n) for n in (11e6, 79e6, 154e6, 411e6)] + [(11e6, 320 * 11e6)]
+    laws = fit([{"params": n, "tokens": d, "loss": law.loss(n, d)} for n, d in points])
+    assert laws.runs.used == 5
+    assert laws.surface is not None
+
+
+def test_a_compute_law_holds_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    held, likeliest = [], []
+    for _ in range(60):
+        floor, alpha = rng.uniform(1, 2), rng.uniform(0.1, 0.22)
+        flops = np.geomspace(1e17, 1e19, 5)
+        loss = (floor + 1.5 * (flops / 1e17) ** -alpha) * np.exp(0.002 * rng.standard_normal(5))
+        law = fit_compute(flops, loss, 0.002, 0.9)
+        assert law is not None
+        held.append(law.intervals["alpha"][0] <= alpha <= law.intervals["alpha"][1])
+        likeliest.append(all(low <= getattr(law, name) <= high for name, (low, high) in law.intervals.items()))
+    assert np.mean(held) >= 0.85
+    assert all(likeliest)

@@ -22,6 +22,9 @@ FLAT_ABSOLUTE = 0.01
 """Loss this close to the bigram entropy (in the loss's own unit) is at it, whatever the noise."""
 STEEPER = 1.3
 """A local slope this much above the one before is steepening (the public ladders stay below 1.2, our choice)."""
+SAME_SPLIT = 8.0
+"""Factor in tokens over size within which neighbouring budgets' best runs lie: best splits of noisy budgets differ
+by 2 to 3, over-trained runs from others by 15 and more (our choice)."""
 CLEAR = 0.14
 """Share below the bigram entropy from which the largest rung has clearly left it. On source code, where copying set in
 later and no ladder saw it, it was 13% at 1e12 FLOPs; on prose, whose ladders run straight, 16-17% (our probes)."""
@@ -61,7 +64,9 @@ def judge(table: RunTable, cells: Cells, noise: NoiseLaw, minimum_steps: int = M
         for i, r in enumerate(reports)
     ]  # fmt: skip
     # Bins of a grid are no frontier (their best run is over- or under-trained by chance): only budgets are compared.
-    bend = _steepening(reports, noise) if flat is None and len(grouped) == len(budgets) else None
+    bend = None
+    if flat is None and len(grouped) == len(budgets) and _alike([_ratio(cells, group) for group in grouped]):
+        bend = _steepening(reports, noise)
     warnings = [] if flat is None else [flat.warning]
     if bend is not None:
         warnings.append(
@@ -94,6 +99,19 @@ def judge(table: RunTable, cells: Cells, noise: NoiseLaw, minimum_steps: int = M
         )
     smallest = [float(group[0]) for group, r in zip(grouped, reports, strict=True) if r.admissible is not False]
     return Rungs(reports, regime, smallest[0] if smallest else None, bend is not None or doubtful, warnings, flat)
+
+
+def _ratio(cells: Cells, budgets: Array) -> float:
+    """Tokens over size of the best run of these budgets."""
+    inside = np.flatnonzero(np.isin(cells.budget, budgets))
+    best = inside[cells.loss[inside].argmin()]
+    return float(cells.tokens[best] / cells.size[best])
+
+
+def _alike(ratios: list[float]) -> bool:
+    """Whether neighbouring budgets' best runs are split alike, so that how steeply they fall means something: an
+    over-trained run among others does not bend a law."""
+    return bool(np.all(np.abs(np.diff(np.log(ratios))) <= np.log(SAME_SPLIT)))
 
 
 def _bin(budgets: Array) -> list[Array]:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forescale.scaling.noise import Cells
+from forescale.scaling.pinned import DELTA
 from forescale.scaling.surfaces import ALPHA, BETA, N_PARAMETERS, A, B, E, Form, Frame, G, log_predict, solve
 
 Array = npt.NDArray[np.float64]
@@ -47,6 +48,7 @@ PLAIN = Form(
     floor=(0.65, 10.0),
     exponent=(0.35, 10.0),
     noise_counts=False,
+    delta=DELTA,
 )
 MEMBERS: tuple[Form, ...] = (GENERALISED, QUADRATURE, WHOLE)
 """The forms whose weighted mean is the forecast: two that look at the frontier, and one that believes the ladder."""
@@ -90,6 +92,9 @@ def fit_batch(
     residual scale.
     """
     frame = Frame.of(cells.size, cells.tokens, cells.loss)
+    huber = 1.5
+    if form.delta is not None:
+        scale, huber = np.full(len(counts), form.delta), 1.0
     inside = counts > 0
     weights = counts * form.weights(frame, inside, cells.noise)
     mean, precision = form.prior(frame, inside)
@@ -111,6 +116,7 @@ def fit_batch(
         precision,
         form.free,
         scale=None if scale is None else np.tile(scale, n_starts),
+        huber=huber,
     )
     objective = solution.objective.reshape(n_starts, n_batch)
     best = np.nan_to_num(objective, nan=np.inf).argmin(axis=0)
@@ -170,6 +176,11 @@ def draw_members(cells: Cells, members: list[Fitted], weights: Array, n_draws: i
     drawn = []
     for member, weight in zip(members, weights, strict=True):
         each = int(np.ceil(n_draws * weight - 1e-9))
+        if member.form.delta is not None:  # no scale says what its runs scatter by: trunks are resampled
+            trunks = int(trunk.max()) + 1
+            counts = rng.multinomial(trunks, np.full(trunks, 1 / trunks), size=each)[:, trunk].astype(float)
+            drawn.append(fit_batch(cells, member.form, counts, member.theta[0]))
+            continue
         own = rng.standard_normal((each, len(cells)))
         shared = rng.standard_normal((each, int(trunk.max()) + 1))[:, trunk]
         alone = (np.bincount(trunk)[trunk] == 1).astype(float)

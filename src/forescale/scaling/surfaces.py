@@ -55,6 +55,8 @@ class Form:
     """ln g: mean, sd; sd 0 = fixed."""
     noise_counts: bool = True
     """Runs with less seed noise count more."""
+    delta: float | None = None
+    """Huber's threshold on ln loss, where it is given; otherwise 1.5 times the residual scale, which is found."""
 
     @property
     def free(self) -> list[int]:
