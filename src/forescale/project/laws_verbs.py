@@ -81,7 +81,8 @@ def fit_verb(
         return {
             "scale": table.scale,
             "unit": table.unit,
-            "columns": table.guesses,
+            "columns": table.understood,
+            "ignored": list(table.ignored),
             "runs": {"used": len(table), "left_out": [row.to_json() for row in table.left_out]},
             "budgets": sorted(set(table.budget.tolist())),
             "conditions": table.conditions,
@@ -183,9 +184,12 @@ def forecast_verb(
         )
     if out is not None:
         raise ConfigError("--out goes with --at", key="out")
+    from forescale.scaling.fit import UNTRUSTED
     from forescale.scaling.forecast import forecast
 
-    return forecast(record, flops=flops, model_scale=model_scale, tokens=tokens, level=level, conditions=conditions)
+    made = forecast(record, flops=flops, model_scale=model_scale, tokens=tokens, level=level, conditions=conditions)
+    distrust = [text for text in record.warnings if text.endswith(UNTRUSTED) and text not in made.warnings]
+    return made.model_copy(update={"warnings": [*distrust, *made.warnings]}) if distrust else made
 
 
 def ledger_verb(*, workspace: Path | None = None) -> LedgerView:

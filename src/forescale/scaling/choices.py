@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from forescale.base.errors import ConfigError, InputError
 from forescale.base.records.laws import Unit
-from forescale.scaling.columns import normal, number, text_of
+from forescale.scaling.columns import evaluations, normal, number, text_of
 from forescale.scaling.sources import Row
 
 NEVER_MIXED = ("tokenizer", "validation", "seq_len", "group")
@@ -57,8 +58,13 @@ def refuse_mixtures(rows: list[Row], index: list[int], found: dict[str, str]) ->
             )
 
 
-def loss_column(rows: list[Row], index: list[int], found: dict[str, str], metric: str | None) -> tuple[str, Unit]:
-    """Which column is fitted, in which unit; a unit that changes from row to row is refused."""
+def loss_column(
+    rows: list[Row], index: list[int], found: dict[str, str], metric: str | None, others: Sequence[str] = ()
+) -> tuple[str, Unit]:  # fmt: skip
+    """Which column is fitted, in which unit; a unit that changes from row to row is refused.
+
+    `others`: columns that nothing was read from, to be named where no loss is found.
+    """
     if metric not in (None, "loss", "bpb"):
         raise ConfigError(f"--metric {metric} is unknown", remedy="loss (nats per token) or bpb", key="metric")
     if "unit" in found:
@@ -89,9 +95,12 @@ def loss_column(rows: list[Row], index: list[int], found: dict[str, str], metric
     if metric == "bpb" or (metric is None and "bpb" in found):
         return "bpb", "bpb"
     if "loss" not in found:
+        several = evaluations(others)
         raise InputError(
             "no column gives the loss",
-            why="none of the names is known as a validation loss",
+            why=f"several are losses on held-out text: {', '.join(several[:12])}"
+            if several
+            else f"none of the names is known as a validation loss; columns not understood: {', '.join(others[:20])}",
             remedy="name it with --column loss=COLUMN (nats per token) or --column bpb=COLUMN",
         )
     units = {text_of(rows[i].get(found["unit"])).lower() for i in index} - {""} if "unit" in found else set()

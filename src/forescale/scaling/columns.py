@@ -25,7 +25,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "params": (
         "params", "n_params", "num_params", "parameters", "num_parameters", "total_params", "nparams", "n", "n2",
         "model_params", "n_parameters", "model_size", "param_count", "total_parameters", "model_num_params",
-        "effective_params",
+        "effective_params", "parameter_count", "number_of_parameters", "params_count", "parameters_count",
     ),
     "active_params": ("active_params", "num_active_params", "active_parameters", "n_active", "params_active"),
     "n_layer": ("n_layer", "n_layers", "num_layers", "num_hidden_layers", "depth", "layers"),
@@ -43,6 +43,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "consumed_train_tokens", "consumed_tokens", "throughput_total_tokens", "total_training_tokens", "d",
         "training_tokens", "token_count", "num_tokens_seen", "dataset_tokens", "ntokens",
     ),
+    "samples": ("samples", "consumed_train_samples", "consumed_samples", "train_samples", "total_samples"),
     "flops": (
         "flops", "c", "compute", "total_flops", "train_flops", "total_training_flops", "training_flops",
         "compute_flops", "n_flops", "num_flops", "total_flos", "throughput_total_flops",
@@ -95,6 +96,12 @@ ALIASES: dict[str, tuple[str, ...]] = {
 TRAINING_LOSSES = frozenset(ALIASES["loss"][ALIASES["loss"].index("train_loss") :])
 """Names that mean the loss on training text."""
 
+EVALUATIONS = (("loss", r"(^|_)(val|valid|validation|eval)(_|$).*loss"), ("bpb", r"(^|_)bpb$"))
+"""Names that mean a loss on held-out text, whatever the text is called."""
+
+CONFIGURED = frozenset(ALIASES) - {"run", "group", "trunk", "tokenizer", "validation", "status", "unit", "loss", "bpb"}
+"""What the last part of a nested setting may name (`config.model.n_params`): never a name, never an outcome."""
+
 PREFIXES = ("config", "summary", "args", "params", "hparams", "parameters", "metrics")
 
 
@@ -112,6 +119,7 @@ def normal(name: str) -> str:
 
 def guess(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
     """Our column -> the table's column, for all that can be told; each of the table's columns is used once."""
+    names = list(names)
     present: dict[str, str] = {}
     for name in names:
         present.setdefault(normal(name), name)
@@ -124,16 +132,39 @@ def guess(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
                 found[ours] = theirs
                 used.add(theirs)
                 break
-    for ours, pattern in (("loss", r"(^|_)(val|valid|validation|eval)(_|$).*loss"), ("bpb", r"(^|_)bpb$")):
-        matches = [theirs for key, theirs in present.items() if re.search(pattern, key) and theirs not in used]
-        if ours not in found and len(matches) == 1:
+    for ours, theirs in _nested(names).items():
+        if ours not in found and theirs not in used:
+            found[ours] = theirs
+            used.add(theirs)
+    for ours in ("loss", "bpb"):
+        matches = [name for name in evaluations(names, ours) if name not in used]
+        trained = ours in found and normal(found[ours]) in TRAINING_LOSSES
+        if (ours not in found or trained) and len(matches) == 1:
             found[ours] = matches[0]
             used.add(matches[0])
     return found
 
 
+def evaluations(names: Iterable[str], ours: str = "loss") -> list[str]:
+    """Columns that by their names hold a loss (or bits per byte) on held-out text."""
+    return [name for name in names if re.search(dict(EVALUATIONS)[ours], normal(name))]
+
+
+def _nested(names: Iterable[str]) -> dict[str, str]:
+    """Settings below a tracker's prefix (`config.model.n_params`) by their last part; those of an evaluation never."""
+    alias = {alias: ours for ours in CONFIGURED for alias in ALIASES[ours] if len(alias) > 1}
+    found: dict[str, str] = {}
+    for name in names:
+        *above, last = re.split(r"[./]", name)
+        if above and normal(above[0]) in PREFIXES and not re.search(r"(?i)eval|valid|test", name):
+            ours = alias.get(normal(last))
+            if ours:
+                found.setdefault(ours, name)
+    return found
+
+
 def apply_mapping(rows: list[Row], mappings: Sequence[str]) -> tuple[dict[str, str], list[Row]]:
-    """Apply `NAME=COLUMN` or `NAME=base**COLUMN`; gives what was mapped, and rows with the new columns."""
+    """Apply `NAME=COLUMN`, `NAME=base**COLUMN` or `NAME=factor*COLUMN`; gives what was mapped, and the new rows."""
     mapped: dict[str, str] = {}
     names = list(rows[0]) if rows else []
     for text in mappings:
@@ -143,7 +174,7 @@ def apply_mapping(rows: list[Row], mappings: Sequence[str]) -> tuple[dict[str, s
         if ours not in ALIASES:
             raise ConfigError(f"`{ours}` is no column of a run table", remedy=_near(ours, ALIASES), key=ours)
         base, power, column = (part.strip() for part in theirs.partition("**"))
-        column = column if power else theirs
+        factor, column = (1.0, column) if power else _times(theirs, names)
         if column not in names:
             raise ConfigError(f"the table has no column `{column}`", remedy=_near(column, names), key=column)
         new = []
@@ -152,10 +183,20 @@ def apply_mapping(rows: list[Row], mappings: Sequence[str]) -> tuple[dict[str, s
             if power:
                 exponent = number(value)
                 value = None if exponent is None else float(base) ** exponent
+            elif factor != 1.0:
+                plain = number(value)
+                value = value if plain is None else factor * plain
             new.append({**row, f"\0{ours}": value})
         rows = new
         mapped[ours] = theirs
     return mapped, rows
+
+
+def _times(text: str, names: list[str]) -> tuple[float, str]:
+    """`1e9*tokens` as factor and column; a column of that very name is meant as it stands."""
+    factor, star, column = (part.strip() for part in text.partition("*"))
+    value = number(factor) if star and text not in names else None
+    return (1.0, text) if value is None else (value, column)
 
 
 def apply_where(rows: list[Row], conditions: Sequence[str], found: dict[str, str]) -> list[bool]:

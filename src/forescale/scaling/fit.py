@@ -18,6 +18,7 @@ from forescale.base.records.laws import (
     LeftOut,
     NoisePoint,
     Predictive,
+    Regime,
     RunsSummary,
     ScaleCurve,
     SelfCheck,
@@ -103,7 +104,7 @@ def fit(
         batch=batch,
         compute=compute,
         noise=ready.points,
-        regime=ready.rungs.regime,
+        regime=doubted(ready.rungs.regime, design),
         smallest_rung=ready.rungs.smallest,
         self_check=None,
         warnings=[*warnings, *hyper_warnings],
@@ -136,6 +137,15 @@ def fit(
             remedy="add runs at other budgets and sizes (forescale ladder suggest)",
         )
     return laws
+
+
+UNTRUSTED = "No law of such a table can be trusted"
+"""How the warning about two units in one column ends: it goes with every forecast from such laws."""
+
+
+def doubted(regime: Regime, design: Design) -> Regime:
+    """Losses of two units in one column show no regime."""
+    return "unknown" if any(text.endswith(UNTRUSTED) for text in design.warnings) else regime
 
 
 def forms_named(form: str | None) -> tuple[Form, ...]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from forescale.base.errors import InputError
 from forescale.base.records.laws import Member, Predictive, RungReport, Surface
 from forescale.scaling import calibration
 from forescale.scaling.noise import SAME_CELL, Cells, NoiseLaw, grouped
@@ -32,6 +33,8 @@ IDLE = 0.01
 have 0.03 or more there, at any size (0.05 on public ladders, 0.085 on laptop ones)."""
 USUAL_LEAST = 0.03
 """The least slope of ladders of real text: a ladder too noisy to exclude it is not flat, it is noisy."""
+RISE, RISE_SURE = 0.01, 0.999
+"""A rise of the loss an e-fold of compute, and the confidence in it (one-sided), from which it is no loss."""
 TABLE_ERROR = 0.01
 """A bigram table is counted on finite text: the true entropy of its pairs lies up to about this share lower."""
 NOTHING = 0.01
@@ -172,6 +175,7 @@ def judge_flat(
     if slope is None:
         return None
     upper = reports[len(reports) // 2 :]
+    refuse_rising(slope)
     kind: Literal["idle", "known", "unmoved"]
     if max(r.best_loss for r in upper) < NOTHING:
         kind, alpha = "known", USUAL_ALPHA
@@ -208,6 +212,19 @@ def judge_flat(
         below=max(left + float(np.log(floor / best)), z * slope.scatter),
         above=above,
         warning=f"flat: {words}. No allocation and no compute law; the forecast is the floor {floor:.4g}",
+    )
+
+
+def refuse_rising(slope: Slope) -> None:
+    """Exit 3 where the loss rises with compute, steeply and beyond doubt: such a column is no loss."""
+    if -slope.value < RISE or -slope.value < float(student.ppf(RISE_SURE, slope.freedom)) * slope.error:
+        return
+    raise InputError(
+        f"the loss rises with compute, by {-slope.value:.2%} +- {slope.error:.2%} an e-fold: is this a loss?",
+        why="an accuracy, a score or 1/loss rises; a loss falls, or is flat where there is nothing to learn",
+        remedy="choose the loss with --column loss=NAME; if it is one, the larger runs went wrong: leave them out with"
+        " --where, or look at their learning rates and at repeated data",
+        key="loss",
     )
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from forescale.base.records.laws import LeftOut, Scale
 from forescale.scaling.choices import OUTCOME
 from forescale.scaling.columns import normal, not_a_number, number, text_of
+from forescale.scaling.plausible import Names, odd_units
 from forescale.scaling.sizes import WARN_ABOVE, Point, resolve, size_columns
 from forescale.scaling.sources import Row
 
@@ -76,6 +77,36 @@ def screen(
         )
 
 
+def set_aside_units(draft: Draft, found: dict[str, str], scale: Scale, lines: list[int | None]) -> None:
+    """Set aside rows whose size or tokens are in another unit than the rest; a whole column of them is refused."""
+    columns = size_columns(found, scale)
+    single = columns[0] if len(columns) == 1 else "size"
+    names = Names(
+        size=found[single].removeprefix("\0") if single in found else "size",
+        tokens=found["tokens"].removeprefix("\0") if "tokens" in found else "tokens",
+        ours=single,
+    )
+    odd = odd_units(np.array([p.size for p in draft.points]), np.array([p.tokens for p in draft.points]), names)
+    if not odd:
+        return
+    for place, reason in odd.items():
+        i = draft.index[place]
+        draft.left_out.append(LeftOut(row=i + 1, line=lines[i], reason=reason))
+    rows = [draft.index[place] + 1 for place in odd]
+    named = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
+    draft.warnings.append(
+        f"{len(odd)} rows are set aside, for their size or tokens seem to be in another unit than the others'"
+        f" (rows {named}; {next(iter(odd.values()))}): write them alike, or with their unit (3.2B, 125M)"
+    )
+    _keep(draft, [place for place in range(len(draft.index)) if place not in odd])
+
+
+def _keep(draft: Draft, places: Sequence[int]) -> None:
+    draft.index = [draft.index[p] for p in places]
+    draft.points = [draft.points[p] for p in places]
+    draft.losses = [draft.losses[p] for p in places]
+
+
 def _words_for_a_number(row: Row, found: dict[str, str], names: Sequence[str]) -> str:
     """What the first of these columns says that is no number; empty where they hold numbers or nothing."""
     for name in names:
@@ -111,7 +142,5 @@ def settings_of(
         kept.append(position)
     if same_seed:
         draft.warnings.append(f"{same_seed} rows repeat a setting and its seed with another loss: taken as replicates")
-    draft.index = [draft.index[p] for p in kept]
-    draft.points = [draft.points[p] for p in kept]
-    draft.losses = [draft.losses[p] for p in kept]
+    _keep(draft, kept)
     return np.array(numbers, dtype=np.int64)

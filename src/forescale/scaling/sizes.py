@@ -59,6 +59,16 @@ def size_columns(found: dict[str, str], scale: Scale) -> tuple[str, ...]:
     return next(((name,) for name in names if name in found), tuple(name for name in _SHAPE if name in found))
 
 
+def used_columns(
+    understood: dict[str, str], found: dict[str, str], scale: Scale
+) -> tuple[dict[str, str], list[str]]:  # fmt: skip
+    """What was understood without the size that another one stands before, and that one (total beside active)."""
+    if scale != "N2" or not {"active_params", "params"} <= found.keys():
+        return understood, []
+    rest = {ours: theirs for ours, theirs in understood.items() if ours != "params"}
+    return rest, [f"{understood['params']} (active_params is the size)"]
+
+
 def _counted(shapes: list[ModelShape | None] | None, cells: dict[str, list[float | None]]) -> Units:
     """Each unit that the table's shapes allow, counted from them."""
     if shapes is None:
@@ -92,7 +102,7 @@ def _decide(
     if not values:
         raise InputError(
             "no column gives the size of the runs",
-            why=f"columns understood: {', '.join(f'{k} from {v}' for k, v in found.items()) or 'none'}",
+            why=f"columns understood: {_said(found) or 'none'}",
             remedy="name one with --column flops_per_token=..., params=... or params_non_embedding=...",
         )
     if scale is not None:
@@ -115,7 +125,7 @@ def _decide(
         chosen = "N1" if "params_non_embedding" in found else "N2"
         warnings.append(f"the table has shapes but no `seq_len`, so M cannot be counted: size is {chosen}")
     elif chosen == "N2":
-        column = found.get("active_params") or found.get("params", "the shape")
+        column = (found.get("active_params") or found.get("params", "the shape")).removeprefix("\0")
         warnings.append(
             f"`{column}` is taken as parameters with embeddings (N2); if they are left out of it, say --scale N1"
         )
@@ -123,6 +133,10 @@ def _decide(
         others = ", ".join(v for v in values if v != chosen)
         warnings.append(f"sizes in several units ({chosen}, {others}): {chosen} is used; --scale chooses another")
     return chosen
+
+
+def _said(found: dict[str, str]) -> str:
+    return ", ".join(f"{ours} from {theirs.removeprefix(chr(0))}" for ours, theirs in found.items())
 
 
 def _shapes(cells: dict[str, list[float | None]], count: int) -> list[ModelShape | None] | None:

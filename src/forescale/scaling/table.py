@@ -15,10 +15,13 @@ import numpy.typing as npt
 from forescale.base.errors import InputError
 from forescale.base.records.laws import LeftOut, Scale, Unit
 from forescale.scaling.choices import choose_group, loss_column, refuse_mixtures, refuse_single_curve, unnamed_choices
-from forescale.scaling.columns import TRAINING_LOSSES, apply_mapping, apply_where, guess, normal, number, text_of
+from forescale.scaling.columns import TRAINING_LOSSES, apply_where, normal, number, text_of
+from forescale.scaling.compute_said import compute_warnings, labels_as_compute
 from forescale.scaling.derive import bigram_of, budgets_of, conditions_of, trunks_of
-from forescale.scaling.screen import Draft, screen, settings_of
-from forescale.scaling.sizes import as_scale, choose_sizes
+from forescale.scaling.marks import known_choices, marked_rows
+from forescale.scaling.named import Named, name_columns
+from forescale.scaling.screen import Draft, screen, set_aside_units, settings_of
+from forescale.scaling.sizes import as_scale, choose_sizes, used_columns
 from forescale.scaling.sources import Row, read_rows
 
 Array = npt.NDArray[np.float64]
@@ -60,6 +63,10 @@ class RunTable:
     guesses: dict[str, str] = field(default_factory=dict)
     source: str = ""
     n_rows: int = 0
+    understood: dict[str, str] = field(default_factory=dict)
+    """Our column -> where it was read from, those that go by our own names too."""
+    ignored: tuple[str, ...] = ()
+    """Columns of the table that play no part."""
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -99,34 +106,33 @@ def read_runs(
         raise InputError("the table has no rows", why=f"source: {raw.source}", remedy="give finished runs, one a row")
     names = list(dict.fromkeys(name for row in raw.rows for name in row))
     refuse_single_curve(names)
-    mapped, rows = apply_mapping(raw.rows, columns or ())
-    found = guess([n for n in names if n not in mapped.values()], mapped.values())
-    found = {k: v for k, v in found.items() if k not in mapped}
-    guesses = {**{k: v for k, v in found.items() if k != v}, **mapped}
-    keep = apply_where(raw.rows, where or (), {**found, **mapped})
-    found |= {ours: f"\0{ours}" for ours in mapped}
+    named = name_columns(raw.rows, names, columns or ())
+    keep = apply_where(named.rows, where or (), named.found)
     index = [i for i, k in enumerate(keep) if k]
-    index = choose_group(rows, index, found, group)
-    refuse_mixtures(rows, index, found)
-    return _build(rows, index, raw.lines, raw.source, found, guesses, wanted, metric, names)
+    index = choose_group(named.rows, index, named.found, group)
+    refuse_mixtures(named.rows, index, named.found)
+    return _build(named, index, raw.lines, raw.source, wanted, metric, names)
 
 
 def _build(
-    rows: list[Row], index: list[int], lines: list[int | None], source: str, found: dict[str, str],
-    guesses: dict[str, str], scale: Scale | None, metric: str | None, names: list[str],
+    named: Named, index: list[int], lines: list[int | None], source: str, scale: Scale | None, metric: str | None,
+    names: list[str],
 ) -> RunTable:  # fmt: skip
-    loss_name, unit = loss_column(rows, index, found, metric)
+    rows, found, guesses = named.rows, named.found, named.guesses
+    loss_name, unit = loss_column(rows, index, found, metric, named.ignored)
     sizes = choose_sizes(rows, found, scale)
-    draft = Draft(warnings=list(sizes.warnings))
+    draft = Draft(warnings=[*named.warnings, *sizes.warnings])
     if normal(found[loss_name].removeprefix("\0")) in TRAINING_LOSSES and loss_name not in guesses:
         guesses = {**guesses, loss_name: found[loss_name]}
     if loss_name in found and normal(found[loss_name]) in TRAINING_LOSSES:
         draft.warnings.append(f"`{found[loss_name]}` is a training loss; a validation loss makes a better law")
-    screen(rows, index, lines, found, loss_name, sizes.values[sizes.scale], sizes.scale, draft)
+    size = sizes.values[sizes.scale]
+    screen(rows, index, lines, found, loss_name, size, sizes.scale, draft)
+    set_aside_units(draft, found, sizes.scale, lines)
+    draft.warnings += _compute_warnings(rows, index, found, size, sizes.scale)
     replicates = settings_of(rows, names, found, draft, lines)
     if not draft.index:
-        reasons = "; ".join(sorted({out.reason for out in draft.left_out})[:4])
-        raise InputError("no usable run in the table", why=reasons, remedy="see the reasons; --column and --where help")
+        raise _no_run(draft, named)
     at = draft.index
 
     def column(name: str) -> Array:
@@ -136,6 +142,7 @@ def _build(
     batch = column("batch_tokens")
     if "batch_seqs" in found and "batch_tokens" not in found:
         batch = column("batch_seqs") * column("seq_len")
+    understood, unused = used_columns(named.understood(), found, sizes.scale)
     flops = np.array([p.flops for p in draft.points])
     tokens = np.array([p.tokens for p in draft.points])
     steps = column("steps")
@@ -152,7 +159,7 @@ def _build(
         run=tuple(text_of(rows[i].get(found["run"])) if "run" in found else str(i + 1) for i in at),
         trunk=trunks_of(rows, at, found),
         setting=replicates,
-        budget=budgets_of(column("budget"), flops),
+        budget=budgets_of(labels_as_compute(column("budget"), flops), flops),
         lr=column("lr"),
         batch_tokens=batch,
         steps=steps,
@@ -165,8 +172,49 @@ def _build(
         group=next((text_of(rows[i].get(found["group"])) for i in at), "") if "group" in found else "",
         conditions=conditions_of(rows, at, found, batch),
         left_out=tuple(sorted(draft.left_out, key=lambda out: out.row)),
-        warnings=tuple(draft.warnings + unnamed_choices(rows, at, names, found)),
-        guesses={ours: theirs.removeprefix("\0") for ours, theirs in guesses.items()},
+        warnings=tuple(
+            draft.warnings
+            + unnamed_choices(rows, at, names, found)
+            + known_choices(rows, at, found)
+            + marked_rows(rows, at, names, found)
+        ),
+        guesses={o: theirs.removeprefix("\0") for o, theirs in guesses.items() if o in understood or o == loss_name},
         source=source,
         n_rows=len(index),
+        understood=understood,
+        ignored=(*named.ignored, *unused),
     )
+
+
+def _no_run(draft: Draft, named: Named) -> InputError:
+    """Why nothing is left, and how the columns were understood."""
+    factor = next((text for text in draft.warnings if "in another unit" in text), "")
+    reasons = factor or "; ".join(sorted({out.reason for out in draft.left_out})[:4])
+    said = ", ".join(f"{ours} from {theirs}" for ours, theirs in named.understood().items())
+    return InputError(
+        "no usable run in the table",
+        why=f"{reasons}; columns understood: {said}; ignored: {', '.join(named.ignored[:20]) or 'none'}",
+        remedy="name what is missing with --column NAME=COLUMN, choose rows with --where COLUMN=VALUE",
+    )
+
+
+def _compute_warnings(
+    rows: list[Row], index: list[int], found: dict[str, str], size: list[float | None], scale: Scale
+) -> list[str]:  # fmt: skip
+    """What the table's own compute says against size x tokens, where it has all three."""
+    if "tokens" not in found:
+        return []
+
+    def column(name: str) -> Array:
+        values = [number(rows[i].get(found[name])) for i in index]
+        return np.array([np.nan if v is None else v for v in values], dtype=float)
+
+    own = np.array([np.nan if size[i] is None else size[i] for i in index], dtype=float)
+    counted = (1.0 if scale == "M" else 6.0) * own * column("tokens")
+    product = "size x tokens" if scale == "M" else f"6 x {scale} x tokens"
+    warnings = []
+    for name in ("flops", "budget"):
+        if name in found:
+            said = found[name].removeprefix("\0")
+            warnings += compute_warnings(column(name), counted, [i + 1 for i in index], said, product)
+    return warnings

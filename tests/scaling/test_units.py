@@ -1,0 +1,87 @@
+"""Counts in millions and billions, columns that are no loss, and compute that disagrees: said, set aside or refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from forescale.base.errors import InputError
+from forescale.scaling.fit import fit
+from forescale.scaling.header_units import unit_of
+from forescale.scaling.table import read_runs
+
+COMPUTE = (1e18, 3e18, 1e19, 3e19)
+ROWS = [
+    {"params": n, "tokens": c / 6 / n, "loss": 1.8 + 480 / n**0.35 + 2100 / (c / 6 / n) ** 0.37}
+    for c in COMPUTE
+    for n in (f * (c / 120) ** 0.5 for f in (0.4, 0.63, 1.0, 1.6, 2.5))
+]
+ODD = (2, 5, 9, 13, 17)
+
+
+def changed(name, factor, rows=ODD):
+    return [{**row, name: row[name] * factor} if k in rows else row for k, row in enumerate(ROWS)]
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "unit"),
+    [("tokens", 1e-9, "billions"), ("tokens", 1e-6, "millions"), ("params", 1e-6, "millions")],
+)
+def test_rows_in_another_unit_are_set_aside_with_the_unit(name, factor, unit):
+    table = read_runs(changed(name, factor))
+    assert [out.row for out in table.left_out] == [k + 1 for k in ODD]
+    assert all(f"{name} is" in out.reason and f"in {unit}?" in out.reason for out in table.left_out)
+    assert any("rows 3, 6, 10, 14, 18" in warning for warning in table.warnings)
+
+
+@pytest.mark.parametrize(
+    ("params", "tokens", "said"), [(1e-6, 1e-9, "millions and billions"), (1.0, 1e-9, "billions"), (1e-6, 1.0, "mill")]
+)
+def test_whole_columns_in_another_unit_are_refused_with_a_remedy_that_works(params, tokens, said):
+    rows = [{**row, "params": row["params"] * params, "tokens": row["tokens"] * tokens} for row in ROWS]
+    with pytest.raises(InputError, match=said) as error:
+        read_runs(rows)
+    columns = [word.replace("'", "") for word in error.value.remedy.split() if "=" in word]
+    assert read_runs(rows, columns=columns).flops.max() == pytest.approx(3e19)
+
+
+def test_headers_may_state_the_unit():
+    rows = [{"Params (M)": r["params"] / 1e6, "tokens_b": r["tokens"] / 1e9, "loss": r["loss"]} for r in ROWS]
+    table = read_runs(rows)
+    assert table.flops.max() == pytest.approx(3e19)
+    assert table.guesses["params"] == "Params (M) x 1e6"
+    assert table.guesses["tokens"] == "tokens_b x 1e9"
+    plain = read_runs([{"Params (M)": r["params"], "tokens": r["tokens"], "loss": r["loss"]} for r in ROWS])
+    assert any("holds plain counts" in warning for warning in plain.warnings)
+    assert unit_of("params_non_embedding") == ("params_non_embedding", 1.0)
+
+
+def test_small_ladders_are_not_taken_for_another_unit():
+    small = [{"flops_per_token": m, "tokens": 10 * m, "loss": 4 - m / 1e7} for m in (1.6e5, 3e5, 1e6, 4e6)]
+    assert len(read_runs(small)) == 4
+
+
+def test_a_column_that_rises_is_no_loss():
+    with pytest.raises(InputError, match="is this a loss"):
+        fit([{**row, "loss": 1 / row["loss"]} for row in ROWS])
+
+
+def test_two_units_of_loss_leave_no_regime():
+    laws = fit([{**row, "loss": row["loss"] / (3 if k % 2 else 1)} for k, row in enumerate(ROWS)])
+    assert laws.regime == "unknown"
+
+
+@pytest.mark.parametrize("name", ["flops", "budget"])
+def test_compute_of_another_unit_is_said_with_its_factor(name):
+    rows = [{**row, name: 6e3 * row["params"] * row["tokens"]} for row in ROWS]
+    table = read_runs(rows)
+    assert any(f"`{name}` is 1e+03 x 6 x N2 x tokens in 20 of 20 rows" in warning for warning in table.warnings)
+    assert table.budget.max() == pytest.approx(3e19)
+    some = [{**row, name: 6 * row["params"] * row["tokens"] * (1e3 if k in ODD else 1)} for k, row in enumerate(ROWS)]
+    assert any("in 5 of 20 rows" in warning and "rows 3, 6" in warning for warning in read_runs(some).warnings)
+    sized = [{"flops_per_token": r["params"], **{k: r[k] for k in ("tokens", "flops", "loss")}} for r in rows] if (
+        name == "flops"
+    ) else []  # fmt: skip
+    if sized:
+        with pytest.raises(InputError) as error:
+            read_runs(sized)
+        assert "6e+03 x size x tokens" in error.value.why
