@@ -22,9 +22,12 @@ def fit(data: Data, out: Console) -> None:
     if "surface" not in data:
         return reading(data, out)
     runs, per = data["runs"], percent(data["level"], 0)
+    tuned = {"lr", "batch_tokens"} & (data.get("conditions") or {}).keys()
+    beaten = "only for the laws of rate and batch" if tuned else "repeat the size and tokens of a better one"
     out.print(
-        f"{runs['used']} runs used, {runs['tuning']} only for the laws of rate and batch, {len(runs['left_out'])} left"
-        f" out · size {data['scale']} · {unit(data['unit'])}"
+        f"{runs['used']} runs used"
+        + (f", {runs['tuning']} {beaten}" if runs["tuning"] or tuned else "")
+        + f", {len(runs['left_out'])} left out · size {data['scale']} · {unit(data['unit'])}"
     )
     smallest = f"{num(data['smallest_rung'])} FLOPs" if data["smallest_rung"] else "none"
     rest = ", but all finished runs are used" if data["regime"] == "pre-scaling" else ""
@@ -43,12 +46,15 @@ def fit(data: Data, out: Console) -> None:
         [(num(n["flops"]), percent(n["seed_sd"], 3), num(n["replicates"])) for n in data["noise"]],
     )  # fmt: skip
     _self_check(data.get("self_check"), out)
+    if len(data.get("scales") or {}) > 1:
+        errors = ", ".join(f"{scale} {percent(error)}" for scale, error in data["scales"].items())
+        out.print(f"median error of hidden budgets with the size in each unit: {errors}")
 
 
 def reading(data: Data, out: Console) -> None:
     """How a table would be read (`--dry-run`): nothing is fitted."""
     runs = data["runs"]
-    rest = {key: value for key, value in data.items() if key != "runs" and value != {}}
+    rest = {key: value for key, value in data.items() if key != "runs" and value not in ({}, [])}
     anything({"runs used": runs["used"], "left out": len(runs["left_out"]), **rest}, out)
     out.print()
     left_out(runs["left_out"], out)
@@ -63,7 +69,8 @@ def _law_rows(data: Data) -> list[tuple[str, str, str, str]]:
         rows += _parameters(f"loss ({surface['form']})", surface, names)
     if data["allocation"]:
         names = ["model_exponent", "data_exponent", "model_coefficient", "data_coefficient"]
-        rows += _parameters("best split", data["allocation"], names)
+        origin = {"isoflop": "best split (IsoFLOP minima)", "surface": "best split (surface)"}
+        rows += _parameters(origin.get(data["allocation"].get("method", ""), "best split"), data["allocation"], names)
     if data["compute"]:
         rows += _parameters("loss at best split", data["compute"], ["E", "k", "alpha"])
     for key, words in (("learning_rate", "learning rate"), ("batch", "batch (tokens)")):

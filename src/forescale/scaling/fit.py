@@ -29,6 +29,7 @@ from forescale.scaling.admissible import MINIMUM_STEPS, Rungs, judge
 from forescale.scaling.compute_law import fit_compute, frontier
 from forescale.scaling.core import Core, fit_core, largest_of, self_check
 from forescale.scaling.ensemble import FORMS, MEMBERS, PLAIN
+from forescale.scaling.far_rows import far_rows, far_warning
 from forescale.scaling.hyper import fit_hyper
 from forescale.scaling.identify import Design, examine
 from forescale.scaling.isoflop import allocation_of_surface, allocation_through, minima
@@ -130,6 +131,10 @@ def fit(
                 "self_check": check, "predictive": predictive, "largest": parts.core.largest, "warnings": warnings
             }
         )  # fmt: skip
+    used = [int(k) for members in ready.used.members for k in members]
+    far = [(row, left) for row, left in far_rows(table, used, laws.predictive, laws.surface) if row not in parts.bad]
+    if far:
+        laws = laws.model_copy(update={"warnings": [*laws.warnings, *far_warning(far)]})
     if not any((laws.surface, laws.allocation, rate, batch, compute, laws.predictive)):
         raise InputError(
             "no law can be fitted to these runs",
@@ -216,6 +221,8 @@ class _Parts:
     core: Core | None = None
     predictive: Predictive | None = None
     """Of a flat ladder, which needs no core."""
+    bad: frozenset[int] = frozenset()
+    """Data rows that a warning names already."""
 
 
 def _surface_laws(
@@ -235,6 +242,7 @@ def _surface_laws(
     core = fit_core(cells, ready.noise, forms, n_draws=n_draws, pinned=pinned)
     parts.core = core
     warnings += _bad_warnings(cells, ready.table, core)
+    parts.bad = frozenset(int(ready.table.row[k]) for i, _ in core.bad for k in cells.members[i])
     if design.surface:
         main = core.predictive.members[0].surface
         draws = core.surfaces()

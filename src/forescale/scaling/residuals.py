@@ -6,10 +6,10 @@ import numpy as np
 
 from forescale.base.records.laws import Laws, RunRow
 from forescale.scaling.ensemble import fit_batch
+from forescale.scaling.far_rows import fitted_loss
 from forescale.scaling.fit import forms_named, prepare
 from forescale.scaling.flat import FLAT
 from forescale.scaling.forecast import optimum
-from forescale.scaling.predictive import centre_of
 from forescale.scaling.table import RunTable
 
 AHEAD = 10.0
@@ -20,19 +20,20 @@ def residual_rows(laws: Laws, table: RunTable, *, band: float = 0.0025) -> list[
     """One RunRow a usable row of the table, then one a row that was left out, in the table's order."""
     ready = prepare(table, band)
     influence = _influence(table, laws, band)
+    ahead = AHEAD * laws.largest.flops if laws.largest is not None else None
     used = {int(k) for members in ready.used.members for k in members}
     out = {entry.row: entry.reason for entry in laws.runs.left_out}
     rows = []
     for k in range(len(table)):
         size, tokens, loss = float(table.size[k]), float(table.tokens[k]), float(table.loss[k])
-        fitted = _fitted(laws, size, tokens)
+        fitted = fitted_loss(laws.predictive, laws.surface, size, tokens)
         row = int(table.row[k])
         reason = "" if k in used else out.get(row, "another setting of this size and tokens was better")
         rows.append(
             RunRow(
                 row=row, run=table.run[k], used=k in used, size=size, tokens=tokens, flops=float(table.flops[k]),
                 loss=loss, fitted=fitted, residual=None if fitted is None else loss / fitted - 1,
-                influence=influence.get(k), reason=reason,
+                influence=influence.get(k), influence_at=ahead if k in influence else None, reason=reason,
             )
         )  # fmt: skip
     seen = {r.row for r in rows}
@@ -42,12 +43,6 @@ def residual_rows(laws: Laws, table: RunTable, *, band: float = 0.0025) -> list[
         if n not in seen
     ]
     return sorted(rows, key=lambda r: r.row)
-
-
-def _fitted(laws: Laws, size: float, tokens: float) -> float | None:
-    if laws.predictive is not None and laws.predictive.members:
-        return float(np.exp(centre_of(laws.predictive, size, tokens)))
-    return None if laws.surface is None else laws.surface.loss(size, tokens)
 
 
 def _influence(table: RunTable, laws: Laws, band: float) -> dict[int, float]:

@@ -300,4 +300,6 @@ class RunRow(Record):
     """loss / fitted - 1."""
     influence: float | None = None
     """How far (fraction) the forecast at 10 x the largest compute moves without this row."""
+    influence_at: float | None = None
+    """That compute, in the laws' own FLOPs; the forecast is of its best split."""
     reason: str = ""

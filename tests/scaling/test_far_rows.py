@@ -1,0 +1,24 @@
+"""Rows far from the law are named, whoever judged it; healthy ladders have none."""
+
+from __future__ import annotations
+
+from forescale.scaling.far_rows import far_rows, far_warning
+from forescale.scaling.fit import fit
+from forescale.scaling.synthetic import make_ladder
+from forescale.scaling.table import read_runs
+
+ROWS = make_ladder("well-specified", 0).rows
+
+
+def test_a_row_far_above_the_others_has_a_line():
+    off = [{**row, "loss": 1.25 * row["loss"]} if k == 7 else row for k, row in enumerate(ROWS)]
+    assert any("row 8" in warning for warning in fit(off).warnings)
+    assert not any("far from the fitted law" in warning for warning in fit(ROWS).warnings)
+
+
+def test_the_rule_alone():
+    laws = fit(ROWS)
+    table = read_runs([{**row, "loss": 1.25 * row["loss"]} if k == 7 else row for k, row in enumerate(ROWS)])
+    far = far_rows(table, range(len(table)), laws.predictive, laws.surface)
+    assert [row for row, _ in far] == [8]
+    assert "row 8 +2" in far_warning(far)[0]
