@@ -19,9 +19,11 @@ import numpy.typing as npt
 from forescale.base.errors import InputError
 from forescale.base.records.compare import Better, Comparison, CorpusExponent, Crossing
 from forescale.base.records.laws import Laws
+from forescale.scaling.columns import apply_where, text_of
 from forescale.scaling.fit import fit
 from forescale.scaling.flat import FLAT
 from forescale.scaling.forecast import optimum
+from forescale.scaling.named import name_columns
 from forescale.scaling.predictive import centre_of, distance, surface_log_loss
 from forescale.scaling.sources import read_rows
 
@@ -90,9 +92,14 @@ def _is_table(value: Any) -> bool:
 
 
 def _groups_of(source: Any, reading: Mapping[str, Any], name: str) -> dict[str, tuple[Any, dict[str, Any]]]:
-    """One table: a corpus for each value of its `group` column (or of what --column calls so)."""
-    column = next((c.partition("=")[2] for c in reading.get("columns") or () if c.startswith("group=")), "group")
-    groups = sorted({str(row.get(column)) for row in read_rows(source).rows if row.get(column) not in (None, "")})
+    """One table: a corpus for each value of its `group` column, by that name, an alias, or what --column calls so."""
+    rows = read_rows(source).rows
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    named = name_columns(rows, names, reading.get("columns") or ())
+    column = named.found.get("group", "group")
+    keep = apply_where(named.rows, reading.get("where") or (), named.found)
+    chosen = [text_of(row.get(column)) for row, kept in zip(named.rows, keep, strict=True) if kept]
+    groups = sorted(set(chosen) - {""})
     if len(groups) > 1:
         return {(f"{name}/{g}" if name in groups else g): (source, {"group": g}) for g in groups}
     return {(groups[0] if groups and not name else name or "runs"): (source, {})}

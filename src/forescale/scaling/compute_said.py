@@ -38,7 +38,8 @@ def compute_warnings(said: Array, counted: Array, rows: list[int], column: str, 
     first = ", ".join(str(rows[k]) for k in known[off][:NAMED]) + (", ..." if off.sum() > NAMED else "")
     return [
         f"`{column}` is more than {OFF:g}x off {product} in {int(off.sum())} of {len(known)} rows, from"
-        f" {times(logs.min())} to {times(logs.max())} it (rows {first}): which of size, tokens and compute is wrong there?"
+        f" {times(logs.min())} to {times(logs.max())} it (rows {first}): which of size, tokens and compute is wrong"
+        " there?"
     ]
 
 

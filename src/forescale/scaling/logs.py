@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forescale.base.errors import InputError
+from forescale.scaling.columns import evaluations
 
 Array = npt.NDArray[np.float64]
 
@@ -148,6 +149,7 @@ def _from_table(rows: Iterable[Mapping[str, Any]], kind: str, metric: str | None
     wanted = ("bpb",) if metric == "bpb" else LOSS_NAMES
     step, tokens = _find(names, STEP_NAMES), _find(names, TOKEN_NAMES)
     loss, rate = _find(names, wanted) or _find(names, ("bpb",)), _find(names, RATE_NAMES)
+    loss = loss or _validation(names, ("loss", "bpb") if metric is None else (metric,))
     points = _Points()
     if loss is None or (step is None and tokens is None):
         return points, kind, ""
@@ -160,6 +162,11 @@ def _from_table(rows: Iterable[Mapping[str, Any]], kind: str, metric: str | None
             continue  # our trunks log the decay of a shorter branch beside their own steps
         points.add(row.get(step or tokens or ""), row.get(loss), row.get(rate or ""), row.get(tokens or ""))
     return points, kind, "bpb" if loss.lower().endswith("bpb") else "nats_per_token"
+
+
+def _validation(names: Mapping[str, str], kinds: Iterable[str]) -> str | None:
+    """A loss on held-out text, by the names that `fit` knows: where a log has no other."""
+    return next((name for kind in kinds for name in evaluations(names.values(), kind)), None)
 
 
 def _find(names: Mapping[str, str], wanted: Iterable[str]) -> str | None:

@@ -81,7 +81,10 @@ def watch(
     now = float(curve.step[-1])
     smooth_now = _recent(curve, _factors(curve, total or now))
     if total is None or total < now:
-        warnings.append("the log does not say how many steps the run has: no final loss (give total_steps)")
+        told = f"the run was to have {total:,.0f} steps, and the log is at step {now:,.0f} already" if total else (
+            "the log does not say how many steps the run has"
+        )  # fmt: skip
+        warnings.append(f"{told}: no final loss (give total_steps)")
         return Watch(
             source=curve.source, format=curve.format, unit=curve.unit, step=now, total_steps=None, progress=None,
             loss=smooth_now, final=None, level=level, warnings=warnings,
