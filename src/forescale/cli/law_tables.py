@@ -263,8 +263,9 @@ def ledger(data: Data, out: Console) -> None:
             f"median error {percent(data['median_error'])}"
         )
     broken = f": broken at line {data['broken_line']}" if data.get("broken_line") else ""
-    out.print("chain intact" if data["chain_ok"] else f"CHAIN BROKEN{broken}")
-    if data.get("digest"):
+    intact = "chain intact" if data["entries"] else "the ledger is empty"
+    out.print(intact if data["chain_ok"] else f"CHAIN BROKEN{broken}")
+    if data.get("digest") and data["chain_ok"] and data["entries"]:
         out.print(f"digest to publish: {data['digest']}")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from forescale.base.errors import ArtifactError
 from forescale.cli.options import (
     Columns,
     Common,
@@ -271,7 +272,16 @@ def ledger(common: Common) -> Any:
     """Every forecast against its outcome, and whether the chain is intact."""
     from forescale.project import laws_verbs
 
-    return laws_verbs.ledger_verb(workspace=common.workspace)
+    view = laws_verbs.ledger_verb(workspace=common.workspace)
+    if view.chain_ok:
+        return view
+    broken = ArtifactError(
+        f"the ledger's chain is broken at line {view.broken_line}",
+        why="a line was edited, removed or put in: the forecasts from there on prove nothing",
+        remedy="restore the file from a copy, or move it away and begin a new ledger",
+        line=view.broken_line,
+    )
+    return view.to_json() | {"error": broken.as_json()}  # printed whole, and exit 4
 
 
 def watch(

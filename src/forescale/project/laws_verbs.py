@@ -196,12 +196,24 @@ def ledger_verb(*, workspace: Path | None = None) -> LedgerView:
     """The workspace's ledger, added up."""
     from forescale.scaling.ledger import Ledger
 
-    path = Workspace.find(workspace).ledger
-    if not path.exists():
+    space = Workspace.find(workspace)
+    plans = sorted(file.parent.name for file in space.root.glob("plans/*/plan.json"))
+    if not space.ledger.exists():
         raise ArtifactError(
-            "this workspace has no ledger yet", remedy="forescale plan writes its first line", file=path
+            "this workspace has no ledger" + (f", but plans: {', '.join(plans)}" if plans else " yet"),
+            why="each plan has a line in it: the ledger was moved away or removed" if plans else "",
+            remedy="restore it from a copy" if plans else "forescale plan writes its first line",
+            file=space.ledger,
         )
-    return Ledger(path).view()
+    view = Ledger(space.ledger).view()
+    missing = sorted(set(plans) - {entry.plan for entry in view.entries})
+    if not missing:
+        return view
+    told = (
+        f"plans that the ledger does not hold: {', '.join(missing)}; each has a line when it is made, so lines were"
+        " removed (a chain that was cut at its end looks intact), or the plans were copied here"
+    )
+    return view.model_copy(update={"warnings": [*view.warnings, told]})
 
 
 def watch_verb(
