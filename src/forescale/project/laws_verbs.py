@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from forescale.scaling.table import RunTable
 
 
+TABLE_ENDINGS = (".csv", ".json", ".jsonl", ".parquet")
+FEWEST_RUNS = 4
+"""Different runs below which no law stands."""
 ONE_BUDGET = 1.25
 """Compute within this factor is one budget, as in the fit."""
 
@@ -274,7 +277,25 @@ def suggest_verb(
     source = runs_source(runs, workspace)
     table = read_runs(source, scale=scale, columns=columns, where=where, group=group, metric=metric)
     _refuse_one_budget(table, source if isinstance(source, Path) else None)
+    _refuse_few(table, source if isinstance(source, Path) else None)
     return suggest(fit(table), target, candidates=candidates)
+
+
+def _refuse_few(table: RunTable, file: Path | None) -> None:
+    """Too few different runs for any law: the fit's own remedy would be this very verb."""
+    cells = {(round(float(m), 3), round(float(d), 3)) for m, d in zip(table.size, table.tokens, strict=True)}
+    if len(cells) >= FEWEST_RUNS:
+        return
+    top = int(table.flops.argmax())
+    size, tokens = float(table.size[top]), float(table.tokens[top])
+    wanted = [(size * f, tokens * g) for f, g in ((0.5, 0.5), (0.5, 2.0), (2.0, 0.5), (0.25, 0.25))]
+    words = ", ".join(f"{table.scale} {m:.2g} on {d:.2g} tokens" for m, d in wanted)
+    raise InputError(
+        f"{len(cells)} different runs show no law, and the next runs are chosen by laws",
+        why=f"at least {FEWEST_RUNS} sizes and token counts are needed before one is fitted, 5 for a loss surface",
+        remedy=f"run some of these, smaller and larger around the largest run: {words}; then ask again",
+        file=file,
+    )
 
 
 def _refuse_one_budget(table: RunTable, file: Path | None) -> None:

@@ -26,6 +26,10 @@ Array = npt.NDArray[np.float64]
 
 SIZE_FACTORS = (0.35, 0.6, 1.0, 1.7, 2.8)
 """Sizes around the optimum that a candidate may have."""
+OFF_LINE = (0.5, 2.0)
+"""Sizes off a line of tokens tied to size: at one compute, tokens per size then differ from it by 4x and more."""
+TIED = "tokens are tied to size"
+"""What the fit's own warning says of such a ladder."""
 REACH = 4.0
 """Candidates go up to this many times the largest compute so far, and never beyond a tenth of the target."""
 RUNS = 4
@@ -116,7 +120,8 @@ def suggest(
     state = _state(laws, rows, size, data)
     per_sd = width_now / state.sd()
     chosen, left = _greedy(state, rows, n_runs, allowance, until, per_sd)
-    warnings = [] if chosen else ["no candidate is affordable or narrows the forecast"]
+    warnings = _remarks(laws, target, candidates is None)
+    warnings += [] if chosen else ["no candidate is affordable or narrows the forecast"]
     if left.reach[0] < target / 10:
         warnings.append(f"the target lies {target / left.reach[0]:.3g} x beyond the largest run even then")
     return Suggestion(
@@ -130,16 +135,41 @@ def suggest(
     )
 
 
+def tied(laws: Laws) -> bool:
+    """Whether the runs' tokens go with their size, so that nothing tells the two apart."""
+    return laws.surface is None and any(TIED in text for text in laws.warnings)
+
+
+def _remarks(laws: Laws, target: float, free: bool) -> list[str]:
+    """What a reader should know of the target before the list."""
+    remarks = []
+    if laws.largest is not None and target <= laws.largest.flops:
+        remarks.append(
+            f"the target lies inside the ladder ({target / laws.largest.flops:.3g} x its largest compute): its forecast"
+            " needs no run beyond it; name the compute that is to be reached"
+        )
+    if tied(laws) and free:
+        remarks.append(
+            "the ladder's tokens are tied to its sizes: the runs here leave that line first, for they alone tell size"
+            " and tokens apart; what they add is more than the width, which holds along the line"
+        )
+    return remarks
+
+
 def _grid(laws: Laws, target: float) -> list[Candidate]:
-    """Sizes around the optimum at computes from the smallest admissible rung to REACH times the largest run."""
+    """Sizes around the optimum at computes from the smallest admissible rung to REACH times the largest run.
+
+    Where tokens are tied to size, only sizes off their line: on it, no run tells the two apart.
+    """
     assert laws.largest is not None
+    factors = tuple(f for f in SIZE_FACTORS if f < OFF_LINE[0] or f > OFF_LINE[1]) if tied(laws) else SIZE_FACTORS
     top = min(REACH * laws.largest.flops, max(target / 10.0, laws.largest.flops))
     low = laws.smallest_rung or laws.largest.flops / 30.0
     count = max(2, round(math.log(top / low) / math.log(2.0)) + 1) if top > low else 1
     found = []
     for flops in np.geomspace(low, top, count):
         best, _ = optimum(laws, float(flops))
-        for factor in SIZE_FACTORS:
+        for factor in factors:
             size = best * factor
             tokens = float(flops) / (laws.flops_factor * size)
             batch = None if laws.batch is None else laws.batch.value(flops=float(flops), size=size, tokens=tokens)
