@@ -268,3 +268,70 @@ def test_a_forecast_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert "unknown × its size" in out
     assert "1.00%" in out
     assert err == "warning: far out\n"
+
+
+def test_a_broken_ledger_is_listed_and_ends_with_4(run: Any, tmp_path: Path) -> None:
+    run("init", tmp_path, "--set", "tokenizer.vocab_size=512", "--set", "model.seq_len=128")
+    for flops in ("1e13", "2e13"):
+        run("plan", "--flops", flops, "--laws", "deepseek", "--workspace", tmp_path)
+    ledger = tmp_path / "ledger.jsonl"
+    whole = ledger.read_text()
+    assert run("ledger", "--workspace", tmp_path).code == 0
+    ledger.write_text(whole.replace('"plan":"1.00e13"', '"plan":"9.00e13"', 1))
+    ended = run("ledger", "--workspace", tmp_path)
+    assert ended.code == 4
+    assert "CHAIN BROKEN" in ended.out
+    assert "digest to publish" not in ended.out
+    assert run("ledger", "--workspace", tmp_path, "--json").json["error"]["code"] == 4
+    ledger.write_text("")
+    ended = run("ledger", "--workspace", tmp_path)
+    assert ended.code == 0
+    assert "plans that the ledger does not hold" in ended.err
+    assert "the ledger is empty" in ended.out
+    assert "chain intact" not in ended.out
+    assert "digest to publish" not in ended.out
+
+
+def test_fit_out_is_a_folder_that_show_reads(run: Any, runs: Path, tmp_path: Path) -> None:
+    ended = run("fit", runs, "--out", "A.csv")
+    assert ended.code == 2
+    assert "--out A" in ended.err
+    ended = run("fit", runs, "--out", tmp_path / "laws")
+    assert ended.code == 0
+    assert "figures: " in ended.err
+    assert "best split (" in ended.out
+    residuals = list(csv.DictReader((tmp_path / "laws" / "residuals.csv").read_text().splitlines()))
+    assert float(residuals[-1]["influence_at"]) == pytest.approx(6.4e19, rel=0.01)
+    for path in (tmp_path / "laws", tmp_path / "laws" / "laws.json"):
+        shown = run("show", path)
+        assert shown.code == 0
+        assert "best split" in shown.out
+    assert run("show", tmp_path / "laws", "--json").json["laws"]["surface"]
+
+
+def test_report_of_laws_and_plan_alone(run: Any, runs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("plotly")
+    run("init", tmp_path, "--set", "tokenizer.vocab_size=512", "--set", "model.seq_len=128")
+    assert run("report", "--workspace", tmp_path).code == 4
+    run("fit", runs, "--workspace", tmp_path)
+    run("plan", "--flops", "1e19", "--workspace", tmp_path)
+    assert run("report", "--workspace", tmp_path).code == 0
+    assert (tmp_path / "report" / "index.html").exists()
+
+
+def test_suggest_off_a_tied_line_inside_a_ladder_and_on_two_runs(run: Any, tmp_path: Path) -> None:
+    table = tmp_path / "runs.csv"
+    sizes = [1e7 * 2**k for k in range(7)]
+    rows = [f"{m:.0f},{20 * m:.0f},{1.8 + 40 / m**0.28 + 80 / (20 * m) ** 0.33}" for m in sizes]
+    table.write_text("params,tokens,loss\n" + "\n".join(rows) + "\n")
+    ended = run("ladder", "suggest", table, "--target", "1e21", "--json").json
+    ratios = [row["tokens"] / row["params"] / 20 for row in ended["runs"]]
+    assert ratios
+    assert all(ratio < 0.5 or ratio > 2 for ratio in ratios)
+    assert any("tied to its sizes" in warning for warning in ended["warnings"])
+    inside = run("ladder", "suggest", table, "--target", "1e18", "--json").json
+    assert any("inside the ladder" in warning for warning in inside["warnings"])
+    table.write_text("params,tokens,loss\n" + "\n".join(rows[:2]) + "\n")
+    ended = run("ladder", "suggest", table, "--target", "1e21")
+    assert ended.code == 3
+    assert "ladder suggest" not in ended.err

@@ -22,12 +22,13 @@ def fit(data: Data, out: Console) -> None:
     if "surface" not in data:
         return reading(data, out)
     runs, per = data["runs"], percent(data["level"], 0)
-    tuned = {"lr", "batch_tokens"} & (data.get("conditions") or {}).keys()
-    beaten = "only for the laws of rate and batch" if tuned else "repeat the size and tokens of a better one"
+    varied = {"lr", "batch_tokens"} & (data.get("conditions") or {}).keys()
+    beaten = (
+        "only for the laws of rate and batch" if varied or not runs["tuning"] else "beaten at their own size and tokens"
+    )
     out.print(
-        f"{runs['used']} runs used"
-        + (f", {runs['tuning']} {beaten}" if runs["tuning"] or tuned else "")
-        + f", {len(runs['left_out'])} left out · size {data['scale']} · {unit(data['unit'])}"
+        f"{runs['used']} runs used, {runs['tuning']} {beaten}, {len(runs['left_out'])} left out"
+        f" · size {data['scale']} · {unit(data['unit'])}"
     )
     smallest = f"{num(data['smallest_rung'])} FLOPs" if data["smallest_rung"] else "none"
     rest = ", but all finished runs are used" if data["regime"] == "pre-scaling" else ""

@@ -109,13 +109,16 @@ def fit(
     ] = False,
     out: OutDir = None,
 ) -> Any:
-    """Fit scaling laws to finished runs."""
+    """Fit scaling laws to finished runs; figures beside them need the extra `report`."""
     from forescale.project import laws_verbs
 
-    return laws_verbs.fit_verb(
+    made = laws_verbs.fit_verb(
         runs or [], **reading(scale, column, where, group, metric), form=form, band=band, level=level,
         thorough=thorough, dry_run=dry_run, out=out, workspace=common.workspace, force=common.force,
     )  # fmt: skip
+    if out is not None and not dry_run:
+        laws_verbs.say_figures(out)
+    return made
 
 
 def forecast(

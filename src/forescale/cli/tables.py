@@ -80,6 +80,10 @@ def artifact(data: Data, out: Console) -> None:
         out.print(f"{data['path']}: comparison of {' and '.join(data['comparison']['corpora'])}\n")
         law_tables.compare(data["comparison"], out)
         warn(data["comparison"]["warnings"])
+    if data.get("kind") == "laws" and "laws" in data:
+        out.print(f"{data['path']}: laws fitted to {data['laws']['source']}\n")
+        law_tables.fit(data["laws"], out)
+        return warn(data["laws"]["warnings"])
     if "artifacts" in data:
         place = data.get("workspace") or data["path"]
         table(

@@ -50,9 +50,17 @@ def table_rows(table: RunTable) -> list[dict[str, Any]]:
     ]
 
 
+REPORT_NEEDS = ("plotly", "matplotlib", "jinja2")
+
+
+def can_draw() -> bool:
+    """Whether the `report` extra is there."""
+    return all(importlib.util.find_spec(name) is not None for name in REPORT_NEEDS)
+
+
 def figures(folder: Path, laws: Laws, table: RunTable) -> list[str]:
     """figures.html, and each figure as SVG and PNG; nothing without the `report` extra."""
-    if any(importlib.util.find_spec(name) is None for name in ("plotly", "matplotlib", "jinja2")):
+    if not can_draw():
         return []
     from forescale.base.records.report import ReportData
     from forescale.report import page, static

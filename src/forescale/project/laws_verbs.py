@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,12 @@ def fit_verb(
     """Fit laws to runs; written to `out`, by default the workspace's laws/, nowhere outside one."""
     from forescale.scaling.table import read_runs
 
+    if out is not None and not out.is_dir() and (out.is_file() or out.suffix.lower() in TABLE_ENDINGS):
+        raise ConfigError(
+            f"--out {out} is a file's name, and laws are a folder: laws.json, draws, residuals and figures",
+            remedy=f"--out {out.with_suffix('') if out.suffix else out.with_name(out.name + '-laws')}",
+            key="out",
+        )
     source = runs_source(runs, workspace)
     table = read_runs(source, scale=scale, columns=columns, where=where, group=group, metric=metric)
     if dry_run:
@@ -142,6 +149,14 @@ def write_laws(folder: Path, laws: Laws, table: RunTable, *, band: float = 0.002
     write_atomic(folder / "draws.parquet", draws_parquet(laws))
     write_atomic(folder / "residuals.csv", residuals_csv(residual_rows(laws, table, band=band)))
     return ["laws.json", "draws.parquet", "residuals.csv", *figures(folder, laws, table)]
+
+
+def say_figures(out: Path) -> None:
+    """Where the figures of a fit lie, or which extra draws them: a line on standard error."""
+    from forescale.project.law_files import can_draw
+
+    drawn = f"figures: {out / 'figures.html'} and {out / 'figures'}/"
+    print(drawn if can_draw() else "figures: none; pip install 'forescale[report]' draws them", file=sys.stderr)
 
 
 def read_laws(laws: str | Path) -> Laws:

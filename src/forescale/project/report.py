@@ -45,9 +45,12 @@ def gather(project: Project, phases: Mapping[str, float], command: str) -> Repor
     """The page's data; what is not there yet is left out."""
     space = project.workspace
     tables = sorted(space.root.glob("ladders/*/runs.csv"))
-    if not tables and not stands(space.corpus):
+    there = [space.laws / "laws.json", space.ledger, *space.root.glob("plans/*/plan.json")]
+    if not tables and not stands(space.corpus) and not any(path.exists() for path in there):
         raise ArtifactError(
-            "there is nothing to report yet", remedy="run forescale clean, ladder, fit, plan, pretrain first"
+            "there is nothing to report yet",
+            why=f"{space.root} has no corpus, ladder, laws, plan or ledger",
+            remedy="run forescale clean, ladder, fit, plan, pretrain first",
         )
     records = {
         name: AlignRecord.read(path) for name in ("sft", "dpo") if (path := space.run(name) / "record.json").exists()

@@ -11,6 +11,7 @@ from forescale.base.artifact import verify as damage
 from forescale.base.errors import ArtifactError
 from forescale.base.files import sha256_file
 from forescale.base.records.compare import Comparison
+from forescale.base.records.laws import Laws
 from forescale.project.meter_report import COMPARISON, PAGE
 from forescale.project.workspace import RECIPE_FILE
 
@@ -32,6 +33,8 @@ def show(path: Path, *, verify: bool = False, lineage: bool = False) -> dict[str
         result = {"workspace": str(folder), "artifacts": entries}
         if comparisons := sorted(str(file.parent) for file in folder.glob(f"comparisons/*/{COMPARISON}")):
             result["comparisons"] = comparisons
+    elif (laws := laws_file(path)) is not None and not stands(folder):
+        return {"kind": "laws", "path": str(laws), "laws": Laws.read(laws).to_json()}
     else:
         result = entry(folder, check=verify)
         entries = [result]
@@ -67,6 +70,12 @@ def entry(folder: Path, *, check: bool = False) -> dict[str, Any]:
     if check:
         result["wrong"] = damage(folder)
     return result
+
+
+def laws_file(path: Path) -> Path | None:
+    """The laws.json that a path means: what `fit --out` wrote outside a workspace is no artifact with a manifest."""
+    file = path / "laws.json" if path.is_dir() else path
+    return file if file.name == "laws.json" and file.exists() else None
 
 
 def comparison_file(path: Path) -> Path | None:
