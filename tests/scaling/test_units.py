@@ -53,6 +53,8 @@ def test_headers_may_state_the_unit():
     plain = read_runs([{"Params (M)": r["params"], "tokens": r["tokens"], "loss": r["loss"]} for r in ROWS])
     assert any("holds plain counts" in warning for warning in plain.warnings)
     assert unit_of("params_non_embedding") == ("params_non_embedding", 1.0)
+    assert unit_of("params_in_millions") == ("params", 1e6)
+    assert unit_of("d_m") == ("d_m", 1.0), "a width, as like as not"
 
 
 def test_small_ladders_are_not_taken_for_another_unit():

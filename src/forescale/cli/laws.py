@@ -116,8 +116,8 @@ def fit(
         runs or [], **reading(scale, column, where, group, metric), form=form, band=band, level=level,
         thorough=thorough, dry_run=dry_run, out=out, workspace=common.workspace, force=common.force,
     )  # fmt: skip
-    if out is not None and not dry_run:
-        laws_verbs.say_figures(out)
+    if not dry_run:
+        laws_verbs.say_figures(out, common.workspace)
     return made
 
 

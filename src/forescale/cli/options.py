@@ -201,7 +201,9 @@ ScaleOption = Annotated[
 Columns = Annotated[
     list[str] | None,
     typer.Option(
-        "--column", metavar="NAME=COLUMN", help="Read our NAME from this column, or from base**column; repeatable."
+        "--column",
+        metavar="NAME=COLUMN",
+        help="Read our NAME from this column, base**column or factor*column; repeatable.",
     ),
 ]
 Where = Annotated[

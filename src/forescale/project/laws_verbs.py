@@ -151,10 +151,15 @@ def write_laws(folder: Path, laws: Laws, table: RunTable, *, band: float = 0.002
     return ["laws.json", "draws.parquet", "residuals.csv", *figures(folder, laws, table)]
 
 
-def say_figures(out: Path) -> None:
-    """Where the figures of a fit lie, or which extra draws them: a line on standard error."""
+def say_figures(out: Path | None, workspace: Path | None) -> None:
+    """Where the figures of a fit that was written lie, or which extra draws them: a line on standard error."""
     from forescale.project.law_files import can_draw
 
+    if out is None:
+        space = workspace_or_none(workspace)
+        if space is None:
+            return
+        out = space.laws
     drawn = f"figures: {out / 'figures.html'} and {out / 'figures'}/"
     print(drawn if can_draw() else "figures: none; pip install 'forescale[report]' draws them", file=sys.stderr)
 

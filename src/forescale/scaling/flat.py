@@ -70,6 +70,11 @@ class Slope:
         return self.value > float(student.ppf(SURE, self.freedom)) * self.error
 
     @property
+    def rises(self) -> bool:
+        """It rises, beyond doubt."""
+        return -self.value > float(student.ppf(RISE_SURE, self.freedom)) * self.error
+
+    @property
     def most(self) -> float:
         """The steepest slope that the runs allow."""
         return max(0.0, self.value) + float(student.ppf(SURE, self.freedom)) * self.error
@@ -175,7 +180,6 @@ def judge_flat(
     if slope is None:
         return None
     upper = reports[len(reports) // 2 :]
-    refuse_rising(slope)
     kind: Literal["idle", "known", "unmoved"]
     if max(r.best_loss for r in upper) < NOTHING:
         kind, alpha = "known", USUAL_ALPHA
@@ -187,12 +191,17 @@ def judge_flat(
             " nothing to learn in this text beyond its pairs of tokens (or far more compute would be needed to see it)"
         )
     elif not slope.falls and slope.most < USUAL_LEAST:
+        refuse_rising(slope)
         kind, alpha = "unmoved", USUAL_ALPHA
         words = (
-            f"the loss does not fall measurably along the frontier ({slope.value:.2%} +- {slope.error:.2%} an e-fold of"
-            " compute): nothing to learn, or too much noise; add budgets further apart and seeds"
+            f"the loss rises by {-slope.value:.2%} +- {slope.error:.2%} an e-fold of compute: is this a loss, or did"
+            " the larger runs go wrong?"
+            if slope.rises
+            else f"the loss does not fall measurably along the frontier ({slope.value:.2%} +- {slope.error:.2%} an"
+            " e-fold of compute): nothing to learn, or too much noise; add budgets further apart and seeds"
         )
     else:
+        refuse_rising(slope)  # steep, but too noisy to be called flat
         return None
     top = cells.loss[np.isin(cells.budget, rungs[-1])]
     best, typical = _lowest(top, slope.scatter), float(np.median(top))
@@ -217,7 +226,7 @@ def judge_flat(
 
 def refuse_rising(slope: Slope) -> None:
     """Exit 3 where the loss rises with compute, steeply and beyond doubt: such a column is no loss."""
-    if -slope.value < RISE or -slope.value < float(student.ppf(RISE_SURE, slope.freedom)) * slope.error:
+    if not slope.rises or -slope.value < RISE:
         return
     raise InputError(
         f"the loss rises with compute, by {-slope.value:.2%} +- {slope.error:.2%} an e-fold: is this a loss?",

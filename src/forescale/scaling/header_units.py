@@ -11,13 +11,15 @@ from forescale.scaling.columns import ALIASES, normal, number
 from forescale.scaling.sources import Row
 
 COUNTS = ("params_non_embedding", "params", "active_params", "tokens", "unique_tokens", "batch_tokens")
-"""Our columns whose headers may state a unit; a header such as `d_b` or `c_m` of others would be read into."""
+"""Our columns whose headers may state a unit; nothing is read into another column's name.
+
+`d_m` is none of them: a single letter has its unit in brackets."""
 FACTORS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 WORDS = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
 RAW = {1e3: 1e6, 1e6: 1e6, 1e9: 1e5, 1e12: 1e4}
 """Cells whose median lies above this are plain counts, whatever the header says: there is no 1e12 parameters in M."""
 _LETTER = re.compile(
-    r"^(.*?)[\s_]*[(\[]\s*(?:in\s+|x\s*)?([KMBTkmbt]|1e(?:3|6|9|12))\s*[)\]]$|^(.*[^\W_])[\s_]([KMBTkmbt])$"
+    r"^(.*?)[\s_]*[(\[]\s*(?:in\s+|x\s*)?([KMBTkmbt]|1e(?:3|6|9|12))\s*[)\]]$|^(.*[^\W_]{2})[\s_]([KMBTkmbt])$"
 )
 _WORD = re.compile(r"(?i)^(.*?)[\s_]*[(\[]?\s*(?:in[\s_]+)?(thousand|million|billion|trillion)s?\s*[)\]]?$")
 

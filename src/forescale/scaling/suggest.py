@@ -183,13 +183,15 @@ def _grid(laws: Laws, target: float) -> list[Candidate]:
 
 def _rows(laws: Laws, source: Any, exclude: set[int]) -> list[Candidate]:
     """Rows of a table of candidates: size and tokens (or either with flops), as in the run table, no loss needed."""
-    from forescale.scaling.columns import guess, number
+    from forescale.scaling.columns import number
+    from forescale.scaling.named import name_columns
     from forescale.scaling.sizes import choose_sizes, resolve
 
     rows = read_rows(source).rows
     if not rows:
         raise InputError("the table of candidates has no rows", remedy="give one run a row: size and tokens")
-    found = guess(list(dict.fromkeys(name for row in rows for name in row)))
+    named = name_columns(rows, list(dict.fromkeys(name for row in rows for name in row)), ())
+    rows, found = named.rows, named.found
     sizes = choose_sizes(rows, found, laws.scale).values[laws.scale]
 
     def cell(row: dict[str, Any], name: str) -> float | None:
