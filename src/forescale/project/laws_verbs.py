@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
 
 TABLE_ENDINGS = (".csv", ".json", ".jsonl", ".parquet")
-FEWEST_RUNS = 4
-"""Different runs below which no law stands."""
-ONE_BUDGET = 1.25
-"""Compute within this factor is one budget, as in the fit."""
+"""Endings of files, which no folder of laws has."""
 
 
 def workspace_or_none(start: Path | None) -> Workspace | None:
@@ -290,50 +287,16 @@ def suggest_verb(
     workspace: Path | None = None,
 ) -> Suggestion:
     """The next runs for a target's forecast, from the runs so far."""
+    from forescale.project.enough_runs import refuse_few, refuse_one_budget
     from forescale.scaling.fit import fit
     from forescale.scaling.suggest import suggest
     from forescale.scaling.table import read_runs
 
     source = runs_source(runs, workspace)
     table = read_runs(source, scale=scale, columns=columns, where=where, group=group, metric=metric)
-    _refuse_one_budget(table, source if isinstance(source, Path) else None)
-    _refuse_few(table, source if isinstance(source, Path) else None)
+    refuse_one_budget(table, source if isinstance(source, Path) else None)
+    refuse_few(table, source if isinstance(source, Path) else None)
     return suggest(fit(table), target, candidates=candidates)
-
-
-def _refuse_few(table: RunTable, file: Path | None) -> None:
-    """Too few different runs for any law: the fit's own remedy would be this very verb."""
-    cells = {(round(float(m), 3), round(float(d), 3)) for m, d in zip(table.size, table.tokens, strict=True)}
-    if len(cells) >= FEWEST_RUNS:
-        return
-    top = int(table.flops.argmax())
-    size, tokens = float(table.size[top]), float(table.tokens[top])
-    wanted = [(size * f, tokens * g) for f, g in ((0.5, 0.5), (0.5, 2.0), (2.0, 0.5), (0.25, 0.25))]
-    words = ", ".join(f"{table.scale} {m:.2g} on {d:.2g} tokens" for m, d in wanted)
-    raise InputError(
-        f"{len(cells)} different runs show no law, and the next runs are chosen by laws",
-        why=f"at least {FEWEST_RUNS} sizes and token counts are needed before one is fitted, 5 for a loss surface",
-        remedy=f"run some of these, smaller and larger around the largest run: {words}; then ask again",
-        file=file,
-    )
-
-
-def _refuse_one_budget(table: RunTable, file: Path | None) -> None:
-    """Runs of one compute show no law that could say what to run next; which budgets would, is said here."""
-    from forescale.scaling.ladder import rungs
-
-    low, high = (float(end) for end in (table.flops.min(), table.flops.max()))
-    if high > ONE_BUDGET * low:
-        return
-    best = float(table.size[table.loss.argmin()])
-    *cheaper, _ = rungs(high)
-    words = ", ".join(f"{flops:.2g} ({table.scale} about {best * (flops / high) ** 0.5:.2g})" for flops in cheaper)
-    raise InputError(
-        f"all runs are of one compute, {high:.3g} FLOPs: nothing shows how the loss falls with it",
-        why="the next runs are chosen by laws, and laws need budgets to go along",
-        remedy=f"run the best size of each of these FLOPs, half and double it: {words}; then ask again",
-        file=file,
-    )
 
 
 def example_verb(what: str, *, out: Path | None = None, force: bool = False) -> dict[str, Any]:
