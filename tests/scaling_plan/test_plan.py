@@ -277,19 +277,6 @@ def test_limited_data_and_serving_move_the_split() -> None:
     assert served.flops == pytest.approx(1e21, rel=0.01)
 
 
-def test_a_repeated_split_loses_least() -> None:
-    around, unique, once = repeat.Around(1e10, 1e11, 0.34, 0.37), 2e10, 2.5e9
-
-    def loss(m: float) -> float:
-        return around.loss(repeat.worth(m, once, repeat.R_MODEL), repeat.worth(around.flops / m, unique))
-
-    m, tokens = repeat.split_repeated(around, unique, once)
-    assert m * tokens == pytest.approx(around.flops)
-    assert all(loss(m * factor) >= loss(m) for factor in (0.5, 0.9, 1.1, 2.0))
-    assert repeat.worth(4 * unique, unique) > 3.5 * unique
-    assert repeat.worth(1000 * unique, unique) < 17 * unique
-
-
 def test_a_served_split_is_the_cheapest_of_its_loss() -> None:
     around, serve = repeat.Around(1e10, 1e11, 0.34, 0.37), 1e12
     m, tokens = repeat.split_served(around, serve)

@@ -20,8 +20,12 @@ OTHER = {"schedule": 0.01, "optimizer": 0.02, "tokenizer": 0.1, "validation": 0.
 UNKNOWN = 0.01
 """Charged for a condition we have no experience of."""
 FREE_EPOCHS = 4.0
-"""Repeating data up to about this often costs next to nothing (Muennighoff et al., arXiv 2305.16264)."""
+"""Repeating data up to about this often costs next to nothing (Muennighoff et al., arXiv 2305.16264): up to there
+nothing is charged on top of what repeats are expected to cost."""
 PER_EPOCH_DOUBLING = 0.02
+"""Charged upwards per doubling beyond: the law of repeats was measured to some tens of epochs (our choice)."""
+HURTS_ONLY = ("unique_tokens",)
+"""Differences that can only raise the loss: they widen the interval upwards."""
 RATIO_STEP = 0.003
 """Charged per unit of ln(tokens / size) beyond the ladder's own range."""
 
@@ -65,7 +69,10 @@ def _charge(name: str, ladder: Any, target: Any) -> float:
 
 
 def _epochs(ladder: Any, target: Any, tokens: float) -> Assumption:
-    """Repetition: the target's tokens over its unique ones (the ladder's, where it names none)."""
+    """Repetition: the target's tokens over its unique ones (the ladder's, where it names none).
+
+    What repeats are expected to cost where the target names its unique tokens moves the forecast itself.
+    """
     values = [number(v) for v in (ladder if isinstance(ladder, list) else [ladder])]
     unique = number(target) or max((v for v in values if v), default=None)
     epochs = tokens / unique if unique else 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,21 +12,29 @@ import numpy as np
 from forescale.base.errors import ConfigError, InputError
 from forescale.base.records.forecast import Extrapolation, Forecast
 from forescale.base.records.laws import Laws
-from forescale.scaling.assumptions import assumptions_of
-from forescale.scaling.predictive import Spread, quantile, spread
+from forescale.scaling import repeat
+from forescale.scaling.assumptions import HURTS_ONLY, assumptions_of
+from forescale.scaling.columns import number
+from forescale.scaling.predictive import Spread, centre_of, quantile, spread
+from forescale.scaling.published import split_of
 
 FAR = 300.0
 """Beyond this ratio of compute no public forecast was ever checked often enough to say how it fares."""
+WEAR_DOUBT = 1.64
+"""What excess size loses by repeats is the least certain part of their law (one paper's fit): the lower end of a 90%
+interval reaches to the forecast without it (our choice)."""
 PROBABILITIES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 
 def forecast(
     laws: Laws, *, flops: float | None = None, model_scale: float | None = None, tokens: float | None = None,
-    level: float | None = None, conditions: Mapping[str, Any] | None = None,
+    level: float | None = None, conditions: Mapping[str, Any] | None = None, credited: float | None = None,
 ) -> Forecast:  # fmt: skip
     """Forecast one new run at a size and tokens, or at the optimal split of `flops` (in the laws' own scale).
 
-    `conditions` say what differs at the target from the ladder's runs; each difference is named and charged.
+    `conditions` say what differs at the target from the ladder's runs; each difference is named and charged. Unique
+    tokens beyond which the target repeats move the forecast itself. `credited`: tokens that count for the loss, where
+    some only pay for a large batch.
     """
     level = laws.level if level is None else level
     if not 0 < level < 1:
@@ -39,26 +48,36 @@ def forecast(
     size, data = _target(laws, flops, model_scale, tokens)
     target_flops = laws.flops_factor * size * data
     assumptions = assumptions_of(laws, size, data, conditions or {})
-    charged = math.sqrt(sum(a.charged**2 for a in assumptions))
+    both = math.sqrt(sum(a.charged**2 for a in assumptions if a.what not in HURTS_ONLY))
+    up = math.sqrt(sum(a.charged**2 for a in assumptions))
     warnings = list(_warnings(laws, size, data, target_flops))
     warnings += [
         f"{a.what} differs at the target ({a.ladder} -> {a.target}): {a.charged:.1%} charged"
         for a in assumptions
-        if a.charged >= 0.02
+        if a.charged >= 0.02 and a.what not in HURTS_ONLY
     ]
+    seen = data if credited is None else credited
+    worth_size, worth_data = _worth(laws, size, seen, conditions or {}, warnings)
+    loss = expected(laws, worth_size, worth_data)
     interval = None
     quantiles: list[tuple[float, float]] = []
     if laws.predictive is not None and laws.predictive.members:
-        parts = spread(laws, size, data)
-        loss = math.exp(parts.centre)
+        # the distance is the run's own: tokens that count for less bring no target nearer to the ladder
+        far = spread(laws, size, data).growth
+        parts = replace(spread(laws, worth_size, worth_data), growth=far)
+        new = replace(spread(laws, size, seen), growth=far)
+        worn = math.log(max(1.0, loss / expected(laws, size, worth_data))) / WEAR_DOUBT
+
+        def at(probability: float) -> float:
+            """Repeats can only hurt: no quantile lies below that of as many new tokens."""
+            return max(
+                _at(laws, parts, math.hypot(both, worn), up, probability), _at(laws, new, both, both, probability)
+            )
+
         if laws.predictive.quantiles:
-            interval = (
-                _at(laws, parts, charged, 0.5 - level / 2), _at(laws, parts, charged, 0.5 + level / 2)
-            )  # fmt: skip
-            quantiles = [(p, _at(laws, parts, charged, p)) for p in PROBABILITIES]
+            interval = (at(0.5 - level / 2), at(0.5 + level / 2))
+            quantiles = [(p, at(p)) for p in PROBABILITIES]
     else:
-        assert laws.surface is not None
-        loss = laws.surface.loss(size, data)
         warnings.append("no interval: these laws carry no measured forecast error")
     rate, batch = _hyper(laws, target_flops, size, data)
     return Forecast(
@@ -128,14 +147,47 @@ def optimum(laws: Laws, flops: float) -> tuple[float, float]:
     )
 
 
-def _at(laws: Laws, parts: Spread, charged: float, probability: float) -> float:
-    """The loss at a probability of the predictive distribution."""
+def expected(laws: Laws, size: float, tokens: float) -> float:
+    """The laws' own forecast of a run on new tokens, without its spread."""
+    if laws.predictive is not None and laws.predictive.members:
+        return math.exp(centre_of(laws.predictive, size, tokens))
+    assert laws.surface is not None
+    return laws.surface.loss(size, tokens)
+
+
+def size_for(laws: Laws, tokens: float) -> float | None:
+    """The size for which so many tokens are the optimal split; None where no law tells."""
+    law = laws.allocation
+    if law is None and laws.surface is not None and min(laws.surface.alpha, laws.surface.beta) > 0:
+        law = split_of(laws.surface, laws.flops_factor)
+    if law is None or law.data_exponent <= 0:
+        return None
+    return law.split((tokens / law.data_coefficient) ** (1.0 / law.data_exponent))[0]
+
+
+def _worth(
+    laws: Laws, size: float, tokens: float, conditions: Mapping[str, Any], warnings: list[str]
+) -> tuple[float, float]:
+    """The size and the new tokens that a target is worth whose unique tokens are named; else its own."""
+    unique = number(conditions.get("unique_tokens"))
+    if unique is None or not 0 < unique < tokens:
+        return size, tokens
+    worth_size, worth_data = repeat.effective(size, tokens, unique, size_for(laws, unique))
+    warnings.append(
+        f"{tokens:.3g} tokens over {unique:.3g} unique ones are forecast as {worth_data:.3g} new ones and a size of"
+        f" {worth_size:.3g} (Muennighoff et al., arXiv 2305.16264)"
+    )
+    return worth_size, worth_data
+
+
+def _at(laws: Laws, parts: Spread, down: float, up: float, probability: float) -> float:
+    """The loss at a probability of the predictive distribution, with what is charged to either side."""
     predictive = laws.predictive
     assert predictive is not None
     z = quantile(predictive, probability)
     sd = predictive.widen * parts.total * (predictive.widen_low if z < 0 else 1.0)
     normal = float(np.sqrt(2) * _erfinv(2 * probability - 1))
-    return math.exp(parts.centre + math.copysign(math.hypot(z * sd, normal * charged), z))
+    return math.exp(parts.centre + math.copysign(math.hypot(z * sd, normal * (down if z < 0 else up)), z))
 
 
 def _erfinv(x: float) -> float:

@@ -95,6 +95,10 @@ class Guide:
 
     def flops_for_tokens(self, tokens: float) -> float:
         """The compute whose optimal split trains on so many tokens."""
+        return self.size_for_tokens(tokens) * tokens
+
+    def size_for_tokens(self, tokens: float) -> float:
+        """M for which so many tokens are the optimal split."""
         b = self.allocation.data_exponent
         if b <= 0:
             raise ConfigError(
@@ -102,8 +106,7 @@ class Guide:
                 remedy="give --flops, or other laws",
                 key="tokens",
             )
-        own = (tokens / self.allocation.data_coefficient) ** (1.0 / b)
-        return self._at_own_flops(own)[0] * tokens
+        return self._at_own_flops((tokens / self.allocation.data_coefficient) ** (1.0 / b))[0]
 
     def unconstrained(self, flops: float) -> tuple[float, float, float, float]:
         """M, D, batch and learning rate as the laws alone have them, unrounded."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ DECAY_RATIO = 3.0
 """From this ratio of decay timescales on, the difference to the ladder is said (our choice)."""
 ROUNDED = 1.05
 """A rounded plan may differ from what was asked by this factor without being called so (our choice)."""
+SIZE_STEP, SIZE_STEPS = 0.12, 30
+"""Sizes tried where tokens repeat: 12% apart, down to a thirtieth."""
 FAR = 10.0
 """A target this many times beyond the measured range is said to be far."""
 
@@ -140,10 +143,23 @@ def _split(asked: Asked, guide: Guide, wishes: Wishes, warnings: list[str]) -> t
             "no other run of equal loss is cheaper in training and serving together"
         )
     if wishes.unique_tokens is not None and wishes.unique_tokens < tokens:
-        once = guide.split(guide.flops_for_tokens(wishes.unique_tokens))[0]
-        m = repeat.split_repeated(around, wishes.unique_tokens, once)[0]
-    shape = nearest(m, wishes.rules)
+        shape = _repeating(around, m, guide, wishes.unique_tokens, wishes.rules)
+    else:
+        shape = nearest(m, wishes.rules)
     return shape, asked.flops / shape.flops_per_token
+
+
+def _repeating(around: repeat.Around, m: float, guide: Guide, unique: float, rules: ShapeRules) -> ModelShape:
+    """The shape that loses least where tokens repeat: up to M of plenty, since size wears out sooner than tokens do."""
+    from forescale.scaling.forecast import expected, size_for
+
+    shapes = list(dict.fromkeys(nearest(m * math.exp(-SIZE_STEP * k), rules) for k in range(SIZE_STEPS)))
+    laws = guide.laws
+    if laws.surface is None and laws.predictive is None:
+        choices = [(one.flops_per_token, around.flops / one.flops_per_token) for one in shapes]
+        return shapes[repeat.split_repeated(choices, unique, guide.size_for_tokens, around.loss)]
+    choices = [(size_of(one, laws.scale), around.flops / one.flops_per_token) for one in shapes]
+    return shapes[repeat.split_repeated(choices, unique, partial(size_for, laws), partial(expected, laws))]
 
 
 def _batch_and_rate(
@@ -268,7 +284,7 @@ def _doubts(
     if not 0.5 < off < 2.0:
         doubts.append(f"the model is {off:.2f} x the size that the laws find optimal for this compute")
     if epochs > 4.0:
-        doubts.append(f"{epochs:.1f} epochs: beyond about 4, repeated tokens are worth much less than new ones")
+        doubts.append(f"{epochs:,.1f} epochs: beyond about 4, repeated tokens are worth much less than new ones")
     if flops > ROUNDED * asked:
         doubts.append(f"the rounded plan spends {flops / asked:.3g} x the FLOPs asked for")
     if dials.gpus is not None and dials.device is None:

@@ -7,12 +7,15 @@ model's and the data's exponent: that is all that these two moves need, and ever
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 R_DATA = 15.39
 """Repetitions after which repeated tokens have lost 1 - 1/e of their worth (Muennighoff 2023, arXiv 2305.16264)."""
 R_MODEL = 5.31
 """The same for excess size (there)."""
+STEP = 2.0**0.25
+"""Factor between the token counts at which the best size is looked for."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +50,45 @@ def worth(total: float, unique: float, r: float = R_DATA) -> float:
     return unique + unique * r * (1.0 - math.exp(-repeats / r))
 
 
-def split_repeated(around: Around, unique: float, unique_m: float) -> tuple[float, float]:
-    """M and D on the same compute that lose least when only `unique` tokens exist.
+def effective(size: float, tokens: float, unique: float, once: float | None) -> tuple[float, float]:
+    """Size and tokens that a run over `unique` tokens is worth, as if all its tokens were new (Muennighoff Eq. 5-6).
 
-    `unique_m` is the size that is optimal for `unique` tokens seen once: size beyond it loses worth too.
+    `once` is the size that is optimal for `unique` tokens seen once: size beyond it loses worth too (None: not known,
+    then only tokens do). Their Eq. 6 takes that from a run's first repeat on, and from a run without any: here it sets
+    in with the share of tokens that are repeats, so that a first repeated token changes nothing at once (our choice).
+
+    >>> effective(1e9, 2e10, 2e10, 1e8)
+    (1000000000.0, 20000000000.0)
     """
+    if tokens <= unique:
+        return size, tokens
+    worn = size if once is None else worth(size, once, R_MODEL)
+    return size * (worn / size) ** (1.0 - unique / tokens), worth(tokens, unique)
 
-    def loss(log_m: float) -> float:
-        m = math.exp(log_m)
-        return around.loss(worth(m, unique_m, R_MODEL), worth(around.flops / m, unique))
 
-    log_m = _lowest(loss, math.log(around.m) - 2.0, math.log(around.m) + 6.0)
-    return math.exp(log_m), around.flops / math.exp(log_m)
+def split_repeated(
+    choices: Sequence[tuple[float, float]],
+    unique: float,
+    once: Callable[[float], float | None],
+    loss: Callable[[float, float], float],
+) -> int:
+    """Which of `choices` (size and tokens of one compute, largest size first) loses least on `unique` tokens.
+
+    The first is the split for plenty of tokens, and few tokens never make a run better: sizes for which `loss` is lower
+    than for the first even with plenty are left out. All others are tried, for the loss has flat stretches: where size
+    and repeats are both worn out it is level to the last digit, and a search for one valley ends anywhere. There the
+    exact minimum also drifts back to larger models, for nothing, so the smallest best size on the way from plenty of
+    tokens down to `unique` is kept. `once(tokens)`: the size that is optimal for so many tokens seen once.
+    """
+    plenty = [loss(*choice) for choice in choices]
+    open_to = [i for i, value in enumerate(plenty) if value >= plenty[0]]
+    best, left = 0, choices[0][1]
+    while left > unique:
+        left = max(unique, left / STEP)
+        own = once(left)
+        losses = [loss(*effective(*choices[i], left, own)) for i in open_to]
+        best = max(best, open_to[losses.index(min(losses))])
+    return best
 
 
 def split_served(around: Around, serve_tokens: float) -> tuple[float, float]:
@@ -77,16 +107,3 @@ def split_served(around: Around, serve_tokens: float) -> tuple[float, float]:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if imbalance(middle) < 0 else (low, middle)
     return around.m * math.exp(-low), around.tokens * math.exp(low)
-
-
-def _lowest(function: object, low: float, high: float) -> float:
-    """Golden-section search for the minimum of a function with one valley."""
-    assert callable(function)
-    ratio = (math.sqrt(5.0) - 1.0) / 2.0
-    for _ in range(80):
-        left, right = high - ratio * (high - low), low + ratio * (high - low)
-        if function(left) < function(right):
-            high = right
-        else:
-            low = left
-    return 0.5 * (low + high)
