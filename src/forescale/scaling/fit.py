@@ -118,6 +118,7 @@ def fit(
         scales=scales,
         scale_curves=curves,
         predictive=parts.predictive,
+        line=design.line if parts.core is not None else None,
         largest=largest_of(ready.used) if parts.predictive is not None else None,
     )
     if parts.core is not None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from forescale.base.errors import ConfigError, InputError
 from forescale.base.records.forecast import Extrapolation, Forecast
-from forescale.base.records.laws import Laws
+from forescale.base.records.laws import Laws, Line
 from forescale.scaling import repeat
 from forescale.scaling.assumptions import HURTS_ONLY, assumptions_of
 from forescale.scaling.columns import number
@@ -20,6 +20,9 @@ from forescale.scaling.published import split_of
 
 FAR = 300.0
 """Beyond this ratio of compute no public forecast was ever checked often enough to say how it fares."""
+NEAR, TIED = 0.1, 0.25
+"""How far (in logarithms) from the one token count or size, or from the tie, a target still counts as on it: tied runs
+scatter around theirs."""
 WEAR_DOUBT = 1.64
 """What excess size loses by repeats is the least certain part of their law (one paper's fit): the lower end of a 90%
 interval reaches to the forecast without it (our choice)."""
@@ -36,9 +39,6 @@ def forecast(
     tokens beyond which the target repeats move the forecast itself. `credited`: tokens that count for the loss, where
     some only pay for a large batch.
     """
-    level = laws.level if level is None else level
-    if not 0 < level < 1:
-        raise ConfigError(f"a level of {level} is not between 0 and 1", key="level")
     if laws.predictive is None and laws.surface is None:
         raise InputError(
             "these laws can forecast no loss",
@@ -46,6 +46,19 @@ def forecast(
             remedy="fit them to runs at several sizes and token budgets",
         )
     size, data = _target(laws, flops, model_scale, tokens)
+    refuse_off_line(laws, size, data)
+    return at(laws, size, data, level=level, conditions=conditions, credited=credited)
+
+
+def at(
+    laws: Laws, size: float, data: float, *, level: float | None = None,
+    conditions: Mapping[str, Any] | None = None, credited: float | None = None,
+) -> Forecast:  # fmt: skip
+    """The forecast at a size and tokens, also off the line that the laws' runs lie on: what `forecast` refuses there is
+    what a search for the next runs must weigh."""
+    level = laws.level if level is None else level
+    if not 0 < level < 1:
+        raise ConfigError(f"a level of {level} is not between 0 and 1", key="level")
     target_flops = laws.flops_factor * size * data
     assumptions = assumptions_of(laws, size, data, conditions or {})
     both = math.sqrt(sum(a.charged**2 for a in assumptions if a.what not in HURTS_ONLY))
@@ -68,15 +81,15 @@ def forecast(
         new = replace(spread(laws, size, seen), growth=far)
         worn = math.log(max(1.0, loss / expected(laws, size, worth_data))) / WEAR_DOUBT
 
-        def at(probability: float) -> float:
+        def quantile_at(probability: float) -> float:
             """Repeats can only hurt: no quantile lies below that of as many new tokens."""
             return max(
                 _at(laws, parts, math.hypot(both, worn), up, probability), _at(laws, new, both, both, probability)
             )
 
         if laws.predictive.quantiles:
-            interval = (at(0.5 - level / 2), at(0.5 + level / 2))
-            quantiles = [(p, at(p)) for p in PROBABILITIES]
+            interval = (quantile_at(0.5 - level / 2), quantile_at(0.5 + level / 2))
+            quantiles = [(p, quantile_at(p)) for p in PROBABILITIES]
     else:
         warnings.append("no interval: these laws carry no measured forecast error")
     rate, batch = _hyper(laws, target_flops, size, data)
@@ -123,12 +136,49 @@ def _target(laws: Laws, flops: float | None, model_scale: float | None, tokens: 
         return model_scale, flops / (k * model_scale)
     if tokens is not None:
         return flops / (k * tokens), tokens
+    if laws.line is not None and laws.line.fixed != "tokens per size":
+        raise off_line(laws, laws.line, "know no best split of a compute")
     return optimum(laws, flops)
+
+
+def refuse_off_line(laws: Laws, size: float, tokens: float) -> None:
+    """Laws of runs on one line cannot tell what size does from what tokens do: off it they have no answer (exit 3)."""
+    line = laws.line
+    if line is None:
+        return
+    near = TIED if line.fixed == "tokens per size" else NEAR
+    if line.away(size, tokens) > near:
+        raise off_line(laws, line, f"cannot tell the loss at {laws.scale} = {size:.4g} and {tokens:.4g} tokens")
+
+
+def off_line(laws: Laws, line: Line, cannot: str) -> InputError:
+    """What laws of one line cannot do, why, which runs would mend it, and what can be asked of them now."""
+    why, runs, now = {
+        "tokens": (
+            f"all their runs have {line.value:.4g} tokens, so what more tokens do was never seen",
+            "add runs of other token counts at two or more of these sizes",
+            f"ask at their tokens: --model-scale X --tokens {line.value:.6g}",
+        ),
+        "size": (
+            f"all their runs have one size, {laws.scale} = {line.value:.4g}, so what size does was never seen",
+            "add runs of other sizes at two or more of these token counts",
+            f"ask at their size: --model-scale {line.value:.6g} --tokens D",
+        ),
+        "tokens per size": (
+            f"in their runs tokens are tied to size: tokens = {line.value:.4g} x {laws.scale}^{line.slope or 0:.4g}",
+            "add runs off that line: the same sizes with a quarter and four times the tokens",
+            "ask along it: --flops C alone, or a size with its tokens",
+        ),
+    }[line.fixed]
+    return InputError(f"these laws {cannot}", why=why, remedy=f"{runs}, and fit again; or {now}")
 
 
 def optimum(laws: Laws, flops: float) -> tuple[float, float]:
     """The optimal split of a budget: the allocation law, else along the runs' own line of tokens to size."""
     k = laws.flops_factor
+    if laws.line is not None and laws.line.slope is not None:  # C = k size x value size^slope
+        size = (flops / (k * laws.line.value)) ** (1.0 / (1.0 + laws.line.slope))
+        return size, flops / (k * size)
     if laws.allocation is not None:
         size = laws.allocation.model_coefficient * flops**laws.allocation.model_exponent
         return size, flops / (k * size)
@@ -156,7 +206,9 @@ def expected(laws: Laws, size: float, tokens: float) -> float:
 
 
 def size_for(laws: Laws, tokens: float) -> float | None:
-    """The size for which so many tokens are the optimal split; None where no law tells."""
+    """The size for which so many tokens are the optimal split, or that a tie gives them; None where no law tells."""
+    if laws.line is not None and laws.line.slope is not None:
+        return float((tokens / laws.line.value) ** (1.0 / laws.line.slope))
     law = laws.allocation
     if law is None and laws.surface is not None and min(laws.surface.alpha, laws.surface.beta) > 0:
         law = split_of(laws.surface, laws.flops_factor)

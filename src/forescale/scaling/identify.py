@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from forescale.base.errors import InputError
+from forescale.base.records.laws import Line
 from forescale.scaling.noise import Cells
 
 MIN_CELLS, MIN_FORECAST = 5, 4
@@ -32,6 +33,8 @@ class Design:
     forecast: bool = True
     """A loss can be forecast at least along the runs' own direction."""
     warnings: list[str] = field(default_factory=list)
+    line: Line | None = None
+    """The one line along which a loss can be forecast."""
 
 
 def examine(cells: Cells) -> Design:
@@ -85,12 +88,14 @@ def _judge(cells: Cells) -> Design:
             False, True,
             ["no surface and no allocation: all runs have one token budget, so beta and E cannot be told apart; add"
              " runs of other lengths. Forecasts hold for this token budget only"],
+            Line(fixed="tokens", value=_middle(y)),
         )  # fmt: skip
     if sizes == 1:
         return Design(
             False, True,
             ["no surface and no allocation: all runs have one size, so alpha and E cannot be told apart; add runs of"
              " other sizes. Forecasts hold for this size only"],
+            Line(fixed="size", value=_middle(x)),
         )  # fmt: skip
     slope, intercept = np.polyfit(x, y, 1)
     away = float(np.std(y - slope * x - intercept))
@@ -99,6 +104,7 @@ def _judge(cells: Cells) -> Design:
             False, True,
             [f"no surface and no allocation: tokens are tied to size (tokens ~ size^{slope:.2f}), so alpha and beta"
              " cannot be told apart; add runs off that line. Forecasts hold along it"],
+            Line(fixed="tokens per size", value=float(np.exp(intercept)), slope=float(slope)),
         )  # fmt: skip
     if span < 2.5:
         return Design(
@@ -110,6 +116,10 @@ def _judge(cells: Cells) -> Design:
             True, True, [f"{sizes} sizes and {tokens} token counts: exponents lean on what is usual (weak priors)"]
         )
     return Design()
+
+
+def _middle(logarithms: np.typing.NDArray[np.float64]) -> float:
+    return float(np.exp(np.median(logarithms)))
 
 
 def _distinct(values: np.typing.NDArray[np.float64]) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from forescale.base.config import ModelSection, ScheduleSection, load_recipe
-from forescale.base.errors import ConfigError
+from forescale.base.errors import ConfigError, InputError
 from forescale.base.records.forecast import Forecast
 from forescale.base.records.laws import Laws
 from forescale.base.records.plan import Cost, LawsSay, Objective, ParetoPoint, Plan, PlanModel, PlanSchedule
@@ -250,14 +250,18 @@ def _forecast(
     if laws.surface is None and laws.predictive is None:
         warnings.append("these laws have no loss surface: no forecast")
         return None
-    from forescale.scaling.forecast import forecast
+    from forescale.scaling.forecast import forecast, refuse_off_line
 
+    size = size_of(shape, laws.scale)
+    try:
+        refuse_off_line(laws, size, tokens)
+    except InputError as error:  # the rest of the plan stands, by other laws where these have none
+        warnings.append(f"no forecast: {error.what}: {error.why}; {error.remedy}")
+        return None
     conditions = dict(wishes.conditions)
     if wishes.unique_tokens is not None and epochs > 1.0:
         conditions.setdefault("unique_tokens", wishes.unique_tokens)
-    made = forecast(
-        laws, model_scale=size_of(shape, laws.scale), tokens=tokens, level=wishes.level, conditions=conditions or None
-    )
+    made = forecast(laws, model_scale=size, tokens=tokens, level=wishes.level, conditions=conditions or None)
     warnings += made.warnings
     return made
 

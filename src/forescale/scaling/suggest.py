@@ -18,7 +18,7 @@ from forescale.base.errors import InputError
 from forescale.base.records.laws import Laws
 from forescale.base.records.suggestion import SuggestedRun, Suggestion
 from forescale.scaling.flat import FLAT
-from forescale.scaling.forecast import forecast, optimum
+from forescale.scaling.forecast import at, optimum
 from forescale.scaling.predictive import spread, surface_log_loss
 from forescale.scaling.sources import read_rows
 
@@ -114,7 +114,7 @@ def suggest(
         )
     rows = _grid(laws, target) if candidates is None else _rows(laws, candidates, exclude or set())
     size, data = optimum(laws, target) if tokens is None else (target / (laws.flops_factor * tokens), tokens)
-    now = forecast(laws, model_scale=size, tokens=data)
+    now = at(laws, size, data)
     width_now = now.width
     assert width_now is not None
     state = _state(laws, rows, size, data)

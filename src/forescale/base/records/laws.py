@@ -244,6 +244,24 @@ class Predictive(Record):
     """(probability, standardised ln(actual / predicted)) pairs of the calibration, ascending."""
 
 
+class Line(Record):
+    """The one line of runs along which these laws know the loss, where the runs lie on one: ln tokens = intercept +
+    slope x ln size, or one size."""
+
+    fixed: Literal["tokens", "size", "tokens per size"]
+    """What the runs had in common, or tied."""
+    value: float
+    """The one token count or size; of a tie the factor in tokens = value x size^slope."""
+    slope: float | None = None
+    """Of a tie."""
+
+    def away(self, size: float, tokens: float) -> float:
+        """How far (in logarithms) a run lies from the line."""
+        if self.fixed == "size":
+            return abs(math.log(size / self.value))
+        return abs(math.log(tokens / self.value) - (self.slope or 0.0) * math.log(size))
+
+
 class Laws(Record):
     """All laws of one ladder. Size-dependent laws are in the table's own size unit, `scale`."""
 
@@ -270,6 +288,8 @@ class Laws(Record):
     rungs: list[RungReport] = Field(default_factory=list)
     largest: Largest | None = None
     predictive: Predictive | None = None
+    line: Line | None = None
+    """Where the runs had one token budget, one size, or tokens tied to size: off this line nothing can be said."""
     conditions: dict[str, Any] = Field(default_factory=dict)
     """What the ladder's runs had in common (seq_len, weight_decay, schedule, unique_tokens, ...)."""
     scales: dict[str, float] = Field(default_factory=dict)
