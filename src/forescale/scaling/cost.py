@@ -6,23 +6,23 @@ import math
 
 from forescale.base.records.plan import Cost, Objective, ParetoPoint
 from forescale.base.shape import ModelShape
+from forescale.scaling import layout
 from forescale.scaling.devices import Device
-from forescale.scaling.layout import days
 
-STEP_FLOOR = 0.02
-"""Seconds that a step costs whatever its batch: launches and one round of collectives (our choice)."""
+CRITICAL = 2.0
+"""B_crit over the near-optimal batch of a law (our choice: there tokens are within 0.25% of the flat optimum)."""
 
 
-def cost(device_days: float | None, price: float | None, flops: float, ladder_flops: float | None) -> Cost:
+def cost(device_hours: float | None, price: float | None, flops: float, ladder_flops: float | None) -> Cost:
     """Device-hours, money and the ladder's share of ladder and run together; None: not known."""
     share = None if ladder_flops is None else ladder_flops / (ladder_flops + flops)
-    hours = None if device_days is None else 24.0 * device_days
-    money = None if hours is None or price is None else hours * price
-    return Cost(device_hours=hours, money=money, ladder_share=share)
+    money = None if device_hours is None or price is None else device_hours * price
+    return Cost(device_hours=device_hours, money=money, ladder_share=share)
 
 
 def pareto(
     shape: ModelShape,
+    best: float,
     batch_tokens: int,
     tokens: float,
     *,
@@ -31,31 +31,36 @@ def pareto(
     utilisation: float,
     price: float | None,
 ) -> list[ParetoPoint]:
-    """Batches of 1/4 to 8 times the optimum, the tokens that each needs for the same loss, hours and money.
+    """Batches of 1/4 to 8 times the plan's that can be dealt to the devices, the tokens each needs for the plan's loss,
+    hours and money. `best` is the law's batch.
 
     Tokens follow McCandlish et al. (2018, Eq. 5.1): steps S and tokens D that reach one loss obey
-    (S / S_min - 1)(D / D_min - 1) = 1, so D = D_min (1 + B / B_crit). The near-optimal batch of a law is taken as half
-    of B_crit, where tokens are within 0.25% of the loss's flat optimum in practice (our choice). Utilisation falls
-    where a rank has less than one sequence a step; each step costs at least STEP_FLOOR seconds.
+    (S / S_min - 1)(D / D_min - 1) = 1, so D = D_min (1 + B / B_crit). They are whole steps, and hours are the layout's:
+    what the table says of a batch is what the plan with it says.
     """
-    critical = 2.0 * batch_tokens
-    least = tokens / (1.0 + batch_tokens / critical)
+    least = tokens / (1.0 + batch_tokens / (CRITICAL * best))
     points: list[ParetoPoint] = []
     for power in (-2, -1, 0, 1, 2, 3):
-        batch = max(1, round(batch_tokens * 2.0**power / shape.seq_len)) * shape.seq_len
-        need = least * (1.0 + batch / critical)
-        hours = money = None
-        if gpus is not None and device is not None:
-            busy = min(
-                gpus, batch // shape.seq_len * device.per_node
-            )  # tensor parallelism splits a sequence, a node wide
-            compute = days(shape.flops_per_token * need, busy, device, utilisation) * 24.0
-            hours = compute + math.ceil(need / batch) * STEP_FLOOR / 3600.0
-            money = None if price is None else hours * gpus * price
-        point = ParetoPoint(batch_tokens=batch, tokens=need, hours=hours, money=money)
-        if not points or points[-1].batch_tokens != batch:
-            points.append(point)
+        sequences = batch_tokens * 2.0**power / shape.seq_len
+        dealt = layout.dealt(shape, sequences, gpus, device) if gpus and device else max(1, round(sequences))
+        if dealt is None or (points and points[-1].batch_tokens >= dealt * shape.seq_len):
+            continue
+        batch = dealt * shape.seq_len
+        need = math.ceil(least * (1.0 + batch / (CRITICAL * best)) / batch - 1e-9) * batch
+        hours = layout.hours(shape, batch, need, gpus, device, utilisation) if gpus and device else None
+        money = hours * gpus * price if hours is not None and gpus and price is not None else None
+        points.append(ParetoPoint(batch_tokens=batch, tokens=need, hours=hours, money=money))
     return points
+
+
+def rate_factor(batch_tokens: float, best: float) -> float:
+    """What a learning rate that is best for the law's batch is multiplied by at another: the square root of their ratio
+    (Malladi et al. 2022, arXiv 2205.10782, for Adam), level beyond the critical batch, where steps gain nothing more.
+
+    >>> rate_factor(1e6, 4e6), round(rate_factor(64e6, 4e6), 3)
+    (0.5, 1.414)
+    """
+    return math.sqrt(min(batch_tokens / best, CRITICAL))
 
 
 def prefer(points: list[ParetoPoint], objective: Objective) -> ParetoPoint | None:

@@ -75,8 +75,8 @@ def at(
     interval = None
     quantiles: list[tuple[float, float]] = []
     if laws.predictive is not None and laws.predictive.members:
-        # the distance is the run's own: tokens that count for less bring no target nearer to the ladder
-        far = spread(laws, size, data).growth
+        # the distance counts repeats: tokens that are worth less bring no target nearer to the ladder
+        far = spread(laws, size, seen).growth
         parts = replace(spread(laws, worth_size, worth_data), growth=far)
         new = replace(spread(laws, size, seen), growth=far)
         worn = math.log(max(1.0, loss / expected(laws, size, worth_data))) / WEAR_DOUBT
@@ -92,7 +92,7 @@ def at(
             quantiles = [(p, quantile_at(p)) for p in PROBABILITIES]
     else:
         warnings.append("no interval: these laws carry no measured forecast error")
-    rate, batch = _hyper(laws, target_flops, size, data)
+    rate, batch = _hyper(laws, laws.flops_factor * size * seen, size, seen)
     return Forecast(
         loss=loss,
         interval=interval,

@@ -21,6 +21,10 @@ LOGIT_BYTES = 4
 USABLE = 0.9
 """Share of a device's memory that may be planned; the rest is fragmentation, buffers and the runtime (our choice)."""
 SECONDS_A_DAY = 86_400
+STEP_FLOOR = 0.02
+"""Seconds that a step costs whatever its batch: launches and one round of collectives (our choice)."""
+NEAR = math.sqrt(2.0)
+"""A batch may move by this factor to one that can be dealt out."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,16 @@ def days(flops: float, gpus: int, device: Device, utilisation: float) -> float:
     return flops / (gpus * device.peak_flops * utilisation * SECONDS_A_DAY)
 
 
+def hours(shape: ModelShape, batch_tokens: int, tokens: float, gpus: int, device: Device, utilisation: float) -> float:
+    """Hours of a run: its compute on the devices that its batch keeps busy, and each step's own floor.
+
+    A device is busy where a rank has a sequence a step, or a share of one by tensor parallelism.
+    """
+    busy = min(gpus, max(1, batch_tokens // shape.seq_len) * _widest(shape, gpus, device))
+    compute = 24.0 * days(shape.flops_per_token * tokens, busy, device, utilisation)
+    return compute + math.ceil(tokens / batch_tokens - 1e-9) * STEP_FLOOR / 3600.0
+
+
 def reach(n_days: float, gpus: int, device: Device, utilisation: float) -> float:
     """FLOPs (M x D) of so many days."""
     return n_days * gpus * device.peak_flops * utilisation * SECONDS_A_DAY
@@ -77,6 +91,18 @@ def dealing(sequences: float, gpus: int | None) -> int:
     return unit
 
 
+def dealt(shape: ModelShape, sequences: float, gpus: int, device: Device) -> int | None:
+    """The sequences nearest to these that some layout deals to all devices; None where none is near."""
+    units = {max(1, gpus >> k) for k in range(gpus.bit_length())}
+    near = {max(1, round(sequences / unit)) * unit for unit in units}
+    for count in sorted(near, key=lambda n: (abs(math.log(n / sequences)), n)):
+        if max(count / sequences, sequences / count) > NEAR * (1 + 1e-9):
+            return None
+        if choose(shape, count * shape.seq_len, 1.0, gpus, device, 1.0)[0] is not None:
+            return count
+    return None
+
+
 def choose(
     shape: ModelShape, batch_tokens: int, flops: float, gpus: int, device: Device, utilisation: float
 ) -> tuple[Layout | None, list[str]]:
@@ -86,8 +112,9 @@ def choose(
     of the layers is allowed only where nothing even fits.
     """
     sequences = max(1, batch_tokens // shape.seq_len)
+    taken = hours(shape, batch_tokens, flops / shape.flops_per_token, gpus, device, utilisation) / 24.0
     best: tuple[tuple[float, ...], Layout] | None = None
-    for tensor in _divisors(math.gcd(gpus, _up_to(device.per_node, shape.n_kv_head))):
+    for tensor in _divisors(_widest(shape, gpus, device)):
         for pipeline in _divisors(gpus // tensor):
             data = gpus // tensor // pipeline
             if pipeline > shape.n_layer or data > sequences or sequences % data:
@@ -102,7 +129,7 @@ def choose(
             if best is None or rank < best[0]:
                 plan = Layout(
                     data=data, tensor=tensor, pipeline=pipeline, micro_batch=micro, memory_gib_per_device=need,
-                    days=days(flops, gpus, device, utilisation),
+                    days=taken,
                 )  # fmt: skip
                 best = rank, plan
     if best is not None:
@@ -142,6 +169,10 @@ def _fill(
 
 def _divisors(n: int) -> list[int]:
     return [k for k in range(1, n + 1) if n % k == 0] if n < 100_000 else [2**k for k in range(17) if n % 2**k == 0]
+
+
+def _widest(shape: ModelShape, gpus: int, device: Device) -> int:
+    return math.gcd(gpus, _up_to(device.per_node, shape.n_kv_head))
 
 
 def _up_to(node: int, heads: int) -> int:

@@ -13,13 +13,14 @@ from forescale.base.config import ModelSection, ScheduleSection, load_recipe
 from forescale.base.errors import ConfigError, InputError
 from forescale.base.records.forecast import Forecast
 from forescale.base.records.laws import Laws
-from forescale.base.records.plan import Cost, LawsSay, Objective, ParetoPoint, Plan, PlanModel, PlanSchedule
+from forescale.base.records.plan import Cost, LawsSay, Objective, Plan, PlanModel, PlanSchedule
 from forescale.base.records.spec import MULTI_STEP
 from forescale.base.shape import ModelShape
 from forescale.scaling import cost, layout, published, repeat
 from forescale.scaling.dials import Asked, Dials, resolve
 from forescale.scaling.guide import Guide
 from forescale.scaling.shapes import ShapeRules, nearest, size_of
+from forescale.scaling.training import Training, decide
 
 WARMUP_STEPS = 2000
 WARMUP_SHARE = 0.02
@@ -162,53 +163,31 @@ def _repeating(around: repeat.Around, m: float, guide: Guide, unique: float, rul
     return shapes[repeat.split_repeated(choices, unique, partial(size_for, laws), partial(expected, laws))]
 
 
-def _batch_and_rate(
-    shape: ModelShape, tokens: float, guide: Guide, wishes: Wishes, dials: Dials
-) -> tuple[int, float, float, list[ParetoPoint] | None]:
-    """Batch, tokens, rate and, where another objective than FLOPs asks for it, the trade between them."""
-    seq_len = shape.seq_len
-    unit = seq_len
-    batch = wishes.schedule.batch_tokens
-    if batch is None:
-        best = guide.batch.value(shape, tokens, math.nan)
-        unit *= layout.dealing(best / seq_len, dials.sharers)
-        batch = _multiple(best, unit)
-    points = None
-    if wishes.objective != "flops":
-        points = cost.pareto(
-            shape, batch, tokens, gpus=dials.gpus, device=dials.hardware, utilisation=dials.utilisation,
-            price=dials.price,
-        )  # fmt: skip
-        chosen = cost.prefer(points, wishes.objective)
-        if chosen is not None and wishes.schedule.batch_tokens is None:
-            batch, tokens = chosen.batch_tokens, chosen.tokens
-    batch = min(batch, _multiple(tokens, seq_len))
-    rate = wishes.schedule.learning_rate or float(f"{guide.learning_rate.value(shape, tokens, batch):.4g}")
-    return batch, tokens, rate, points
-
-
 def _decide(
     asked: Asked, guide: Guide, wishes: Wishes, dials: Dials, ladder_flops: float | None, warnings: list[str]
 ) -> Plan:
     """Round everything to a run that can be trained, and say what it will be like."""
     shape, tokens = _split(asked, guide, wishes, warnings)
-    batch, tokens, rate, points = _batch_and_rate(shape, tokens, guide, wishes, dials)
+    training = decide(shape, tokens, guide, wishes.schedule, wishes.objective, dials)
+    batch, tokens, rate = training.batch, training.tokens, training.rate
     steps = max(1, math.ceil(tokens / batch - 1e-9))
     total = steps * batch
     flops = shape.flops_per_token * total
     warmup = wishes.schedule.warmup_steps
     m_say, tokens_say, batch_say, rate_say = guide.unconstrained(asked.flops)
     epochs = max(1.0, total / wishes.unique_tokens) if wishes.unique_tokens else 1.0
-    warnings += _doubts(guide, asked.flops, flops, steps, shape, epochs, points, dials)
+    warnings += _doubts(guide, asked.flops, flops, steps, shape, epochs, training, dials)
     warnings += _decay_doubt(guide, rate, steps, wishes)
     placed, price = None, Cost(device_hours=None, ladder_share=_share(ladder_flops, flops))
     hardware = dials.hardware
     if hardware is not None:
-        device_days = layout.days(flops, 1, hardware, dials.utilisation)
-        price = cost.cost(device_days, dials.price, flops, ladder_flops)
+        device_hours = 24.0 * layout.days(flops, 1, hardware, dials.utilisation)
+        if dials.gpus is not None:  # all are held as long as the run lasts
+            device_hours = dials.gpus * layout.hours(shape, batch, total, dials.gpus, hardware, dials.utilisation)
+        price = cost.cost(device_hours, dials.price, flops, ladder_flops)
         if dials.gpus is not None:
             placed, reasons = layout.choose(shape, batch, flops, dials.gpus, hardware, dials.utilisation)
-            warnings += reasons
+            warnings += [*reasons, *_over(dials, device_hours)]
     return Plan(
         flops_asked=asked.flops,
         flops=flops,
@@ -221,7 +200,7 @@ def _decide(
         warmup_steps=min(WARMUP_STEPS, max(1, round(WARMUP_SHARE * steps))) if warmup is None else warmup,
         steps=steps,
         schedule=PlanSchedule(kind="multi_step", points=list(MULTI_STEP)),
-        forecast=_forecast(guide.laws, shape, total, epochs, wishes, warnings),
+        forecast=_forecast(guide.laws, shape, total, training.credited, wishes, warnings),
         layout=placed,
         checkpoint_gib=layout.checkpoint_gib(shape),
         cost=price,
@@ -229,7 +208,7 @@ def _decide(
         laws_say=LawsSay(
             flops_per_token=m_say, tokens=tokens_say, batch_tokens=batch_say, learning_rate=rate_say
         ),
-        pareto=points,
+        pareto=training.points,
         warnings=list(dict.fromkeys(warnings)),
         device=hardware.name if hardware else None,
         gpus=dials.gpus,
@@ -244,7 +223,7 @@ def _share(ladder_flops: float | None, flops: float) -> float | None:
 
 
 def _forecast(
-    laws: Laws, shape: ModelShape, tokens: int, epochs: float, wishes: Wishes, warnings: list[str]
+    laws: Laws, shape: ModelShape, tokens: int, credited: float | None, wishes: Wishes, warnings: list[str]
 ) -> Forecast | None:
     """The laws' own forecast of the rounded run; none where the laws have no surface."""
     if laws.surface is None and laws.predictive is None:
@@ -259,9 +238,11 @@ def _forecast(
         warnings.append(f"no forecast: {error.what}: {error.why}; {error.remedy}")
         return None
     conditions = dict(wishes.conditions)
-    if wishes.unique_tokens is not None and epochs > 1.0:
+    if wishes.unique_tokens is not None and tokens > wishes.unique_tokens:
         conditions.setdefault("unique_tokens", wishes.unique_tokens)
-    made = forecast(laws, model_scale=size, tokens=tokens, level=wishes.level, conditions=conditions or None)
+    made = forecast(
+        laws, model_scale=size, tokens=tokens, level=wishes.level, conditions=conditions or None, credited=credited
+    )
     warnings += made.warnings
     return made
 
@@ -273,11 +254,11 @@ def _doubts(
     steps: int,
     shape: ModelShape,
     epochs: float,
-    points: list[ParetoPoint] | None,
+    training: Training,
     dials: Dials,
 ) -> list[str]:
     """What a careful reader should be told."""
-    doubts = []
+    doubts = list(training.notes)
     beyond = guide.beyond(flops)
     if beyond is not None and beyond > ROUNDED:
         loud = "FAR BEYOND" if beyond > FAR else "beyond"
@@ -289,15 +270,32 @@ def _doubts(
         doubts.append(f"the model is {off:.2f} x the size that the laws find optimal for this compute")
     if epochs > 4.0:
         doubts.append(f"{epochs:,.1f} epochs: beyond about 4, repeated tokens are worth much less than new ones")
-    if flops > ROUNDED * asked:
+    if training.credited is not None and flops > ROUNDED * asked:
+        doubts.append(
+            f"the batch is above the laws' own: it spends {flops / asked:.3g} x the FLOPs asked for, to be done sooner"
+        )
+    elif flops > ROUNDED * asked:
         doubts.append(f"the rounded plan spends {flops / asked:.3g} x the FLOPs asked for")
     if dials.gpus is not None and dials.device is None:
         doubts.append("--gpus without --device: no layout, time or cost")
     if dials.price is not None and dials.device is None:
         doubts.append("--price without --device: no cost")
-    if points is not None and (dials.gpus is None or dials.device is None):
+    if training.points is not None and (dials.gpus is None or dials.device is None):
         doubts.append("hours and money need --gpus and --device: the batch stays the one that is best for FLOPs")
     return doubts
+
+
+def _over(dials: Dials, device_hours: float) -> list[str]:
+    """A budget of time or money counts compute alone; steps have a cost of their own, which can be more than it."""
+    over = []
+    taken = device_hours / 24.0 / (dials.gpus or 1)
+    if dials.days is not None and taken > ROUNDED * dials.days:
+        over.append(f"it takes {taken:.3g} days, not {dials.days:g}: so many devices wait for each other at each step")
+    if dials.money is not None and dials.price is not None and device_hours * dials.price > ROUNDED * dials.money:
+        over.append(
+            f"it costs {device_hours * dials.price:.4g}, not {dials.money:g}: so many devices wait at each step"
+        )
+    return over
 
 
 def _decay_doubt(guide: Guide, rate: float, steps: int, wishes: Wishes) -> list[str]:
@@ -313,7 +311,3 @@ def _decay_doubt(guide: Guide, rate: float, steps: int, wishes: Wishes) -> list[
         f"learning rate x weight decay x steps is {target:.2g} here but {ladder:.2g} in the ladder: weight decay acts "
         "more strongly than the ladder could show; its learning-rate law is conditional on that"
     ]
-
-
-def _multiple(tokens: float, seq_len: int) -> int:
-    return seq_len * max(1, round(tokens / seq_len))
