@@ -152,6 +152,33 @@ def test_what_a_user_fixes_stays() -> None:
 
 
 @pytest.mark.parametrize(
+    "fixed",
+    [{"n_head": 12}, {"n_kv_head": 3}, {"n_kv_head": 8}, {"d_model": 3072, "n_kv_head": 6}, {"d_ffn": 9999},
+     {"n_head": 24, "d_model": 3072, "n_layer": 20, "n_kv_head": 4}, {"head_dim": 64, "n_head": 40}],
+)  # fmt: skip
+def test_fixed_parts_of_a_shape_stay(fixed: dict[str, float]) -> None:
+    model = plan("deepseek", flops=1e21, shape=fixed).model
+    assert {key: getattr(model, key) for key in fixed if key != "head_dim"} == {
+        key: value for key, value in fixed.items() if key != "head_dim"
+    }
+    assert model.d_model % model.n_head == 0
+    assert model.n_head % model.n_kv_head == 0
+    if "head_dim" in fixed:
+        assert model.d_model // model.n_head == fixed["head_dim"]
+
+
+def test_a_shape_bent_by_what_is_fixed_is_said() -> None:
+    for fixed, form in (({"n_head": 7}, "deep and narrow"), ({"n_layer": 12}, "shallow and wide")):
+        warnings = plan("deepseek", flops=1e22, shape=fixed).warnings
+        assert any(form in w and "usual at this width" in w for w in warnings)
+    usual = plan("deepseek", flops=1e22, shape={"n_layer": 40}).warnings + plan("deepseek", flops=1e22).warnings
+    assert not any("width / layers" in w for w in usual)
+    for name in ("7b", "67b"):
+        made = plan("deepseek", recipe=RECIPES / f"deepseek-{name}.toml")
+        assert not any("width / layers" in w for w in made.warnings)
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({}, "nothing says how large"),
@@ -162,6 +189,14 @@ def test_what_a_user_fixes_stays() -> None:
         ({"money": 3.0}, "--price"),
         ({"flops": 1e20, "gpus": 8, "device": "h1000"}, "did you mean"),
         ({"flops": 1e20, "shape": {"n_layers": 3}}, "no `n_layers`"),
+        ({"flops": 1e22, "shape": {"d_model": 2048, "n_head": 7}}, "2048 is not divisible by n_head = 7"),
+        ({"flops": 1e22, "shape": {"d_model": 2048, "head_dim": 96}}, "not divisible by head_dim"),
+        ({"flops": 1e22, "shape": {"n_head": 16, "n_kv_head": 3}}, "not divisible by n_kv_head"),
+        ({"flops": 1e22, "shape": {"d_model": 2048, "n_head": 8, "head_dim": 128}}, "not 2048"),
+        ({"flops": 1e22, "shape": {"d_model": 2048.5}}, "whole number"),
+        ({"flops": 1e22, "shape": {"n_layer": 0}}, "whole number"),
+        ({"flops": 1e22, "shape": {"n_layer": "many"}}, "whole number"),
+        ({"flops": 1e22, "model": ModelSection(d_model=2048, n_head=7)}, "not divisible by n_head"),
         ({"flops": 1e20, "utilisation": 1.5}, "share of the peak"),
         ({"flops": 1e20, "unique_tokens": -1.0}, "unique-tokens"),
         ({"flops": 1e20, "schedule": ScheduleSection(batch_tokens=5000)}, "multiple of seq_len"),

@@ -29,7 +29,7 @@ def test_repeats_are_never_worth_more(size: float, tokens: float, unique: float,
     worn, worth = repeat.effective(size, tokens, unique, once)
     assert worn <= size * (1 + 1e-9)
     assert worth <= tokens * (1 + 1e-9)
-    assert worth <= max(tokens if tokens <= unique else 0.0, (1 + repeat.R_DATA) * unique)
+    assert worth <= max(tokens if tokens <= unique else 0.0, (1 + repeat.R_DATA) * unique * (1 + 1e-9))
     fewer = repeat.effective(size, tokens, unique / 2, None if once is None else once / 2)
     assert fewer[0] <= worn * (1 + 1e-9)
     assert fewer[1] <= worth * (1 + 1e-9)

@@ -19,7 +19,7 @@ from forescale.base.shape import ModelShape
 from forescale.scaling import cost, layout, published, repeat
 from forescale.scaling.dials import Asked, Dials, resolve
 from forescale.scaling.guide import Guide
-from forescale.scaling.shapes import ShapeRules, nearest, size_of
+from forescale.scaling.shapes import ShapeRules, nearest, proportions, size_of
 from forescale.scaling.training import Training, decide
 
 WARMUP_STEPS = 2000
@@ -177,6 +177,7 @@ def _decide(
     m_say, tokens_say, batch_say, rate_say = guide.unconstrained(asked.flops)
     epochs = max(1.0, total / wishes.unique_tokens) if wishes.unique_tokens else 1.0
     warnings += _doubts(guide, asked.flops, flops, steps, shape, epochs, training, dials)
+    warnings += proportions(shape, wishes.rules)
     warnings += _decay_doubt(guide, rate, steps, wishes)
     placed, price = None, Cost(device_hours=None, ladder_share=_share(ladder_flops, flops))
     hardware = dials.hardware

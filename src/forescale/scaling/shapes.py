@@ -22,6 +22,8 @@ DEFAULT_VOCABULARY = 102_400
 GQA_FROM = 1e11
 """M from which 8 key/value heads are shared (the paper's 67B has 4.3e11, its 7B at 4.2e10 has none)."""
 GQA_HEADS = 8
+ODD = 2.5
+"""Width over depth that is off by more than this is warned of: the loss is flat to about 2 (our choice)."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,39 @@ class ShapeRules:
     @classmethod
     def of(cls, section: ModelSection, shape: Mapping[str, float] | None = None) -> ShapeRules:
         """The recipe's [model], with `--shape KEY=VALUE` laid over it."""
-        known = set(ModelSection.model_fields)
+        known = set(ModelSection.model_fields) - {"init_std"}  # the weights' start is no shape
         for key in shape or {}:
             if key not in known:
                 raise ConfigError(f"a shape has no `{key}`", remedy=f"known: {', '.join(sorted(known))}", key=key)
-        values: dict[str, Any] = section.model_dump() | {k: int(v) for k, v in (shape or {}).items()}
+        values: dict[str, Any] = section.model_dump() | dict(shape or {})
         if values["vocab_size"] is None:
             values["vocab_size"] = DEFAULT_VOCABULARY
         values.pop("init_std")
-        return cls(**values)
+        for key, value in values.items():
+            whole = isinstance(value, int | float) and value > 0 and float(value).is_integer()
+            if value is not None and not whole:
+                raise ConfigError(f"{key} = {value} is not a positive whole number", key=key)
+        rules = cls(**{key: None if value is None else int(value) for key, value in values.items()})
+        rules.check("head_dim" in (shape or {}))
+        return rules
+
+    def check(self, heads_fixed: bool) -> None:
+        """What is fixed is kept or refused: heads share the width, and key/value heads the heads (exit 2).
+
+        `heads_fixed`: `head_dim` was asked for, not only aimed at.
+        """
+        if self.n_head is not None:
+            _divides("d_model", self.d_model, "n_head", self.n_head)
+            _divides("n_head", self.n_head, "n_kv_head", self.n_kv_head)
+        elif heads_fixed:
+            _divides("d_model", self.d_model, "head_dim", self.head_dim)
+        _divides("d_model", self.d_model, "n_kv_head", self.n_kv_head)
+        if heads_fixed and self.n_head is not None and self.d_model not in (None, self.n_head * self.head_dim):
+            raise ConfigError(
+                f"{self.n_head} heads of {self.head_dim} are {self.n_head * self.head_dim} wide, not {self.d_model}",
+                remedy="fix two of d_model, n_head and head_dim",
+                key="head_dim",
+            )
 
     @property
     def fixed(self) -> bool:
@@ -63,11 +89,17 @@ class ShapeRules:
         share = flops_per_token >= GQA_FROM and n_head > GQA_HEADS and n_head % GQA_HEADS == 0
         return GQA_HEADS if share else n_head
 
+    def _heads(self, d_model: int) -> int:
+        """Heads of about `head_dim` that divide the width, and that fixed key/value heads divide."""
+        shared = self.n_kv_head or 1
+        n_head = max(shared, d_model // self.head_dim // shared * shared)
+        while n_head > shared and d_model % n_head:
+            n_head -= shared
+        return n_head
+
     def build(self, d_model: int, n_layer: int, flops_hint: float) -> ModelShape:
         """The shape of this width and depth."""
-        n_head = self.n_head or max(1, d_model // self.head_dim)
-        while d_model % n_head:
-            n_head -= 1
+        n_head = self.n_head or self._heads(d_model)
         return ModelShape(
             n_layer=n_layer,
             d_model=d_model,
@@ -77,6 +109,33 @@ class ShapeRules:
             vocab_size=self.vocab_size,
             seq_len=self.seq_len,
         )
+
+
+def _divides(whole: str, value: int | None, key: str, part: int | None) -> None:
+    if value is None or part is None or value % part == 0:
+        return
+    divisors = [n for n in range(1, min(value, 100_000) + 1) if value % n == 0]
+    near = [max(n for n in divisors if n < part), *[n for n in divisors if n > part][:1]]
+    raise ConfigError(
+        f"{whole} = {value} is not divisible by {key} = {part}",
+        remedy=f"{key} = {' or '.join(map(str, near))} divides it; or leave one of the two free",
+        key=key,
+    )
+
+
+def proportions(shape: ModelShape, rules: ShapeRules) -> list[str]:
+    """A warning where what is fixed bends the shape out of what is usual; nothing else does."""
+    if rules.n_layer is None and rules.d_model is None and rules.n_head is None:
+        return []
+    found, usual = shape.d_model / shape.n_layer, aspect(shape.d_model)
+    if 1 / ODD < found / usual < ODD:
+        return []
+    fixed = [key for key in ("n_layer", "d_model", "n_head") if getattr(rules, key) is not None]
+    form = "shallow and wide" if found > usual else "deep and narrow"
+    return [
+        f"a {form} shape: width / layers is {shape.d_model:,} / {shape.n_layer} = {found:.3g}, usual at this width is"
+        f" about {usual:.3g}; it comes from fixing {', '.join(fixed)}, and the laws hold for usual shapes"
+    ]
 
 
 def aspect(d_model: float) -> float:
@@ -124,7 +183,8 @@ def _widths(rules: ShapeRules) -> list[int]:
     counts = [*range(1, 17), *range(18, 65, 2), *range(72, 257, 8)]
     # below one head's width a single narrow head; some widths between the first few heads
     between = [w for w in range(8, 129, 8) if w < unit or unit <= 16]
-    return sorted({*between, *(unit * c for c in counts)})
+    widths = {*between, *(unit * c for c in counts)}
+    return sorted(w for w in widths if w % (rules.n_kv_head or 1) == 0)  # else their heads do not share the width
 
 
 def _depths(size: float, d_model: int, rules: ShapeRules, scale: Scale, hint: float) -> list[int]:
