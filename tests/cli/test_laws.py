@@ -35,6 +35,22 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_help_lists_every_form() -> None:
+    from forescale.cli.laws import FORMS
+    from forescale.scaling.fit import FORM_NAMES
+
+    assert ", ".join(FORM_NAMES) == FORMS
+
+
+def test_a_bad_target_is_named_by_its_line(run: Any, empty_home: Path) -> None:
+    Path("points.csv").write_text("params,tokens\n1e9,1e10\n1e9,-5\n")
+    ended = run("forecast", "chinchilla", "--at", "points.csv", "--out", "x.csv", "--json")
+    assert ended.code == 3
+    error = ended.json["error"]
+    assert (error["file"], error["line"]) == ("points.csv", 3)
+    assert "tokens -5" in error["what"]
+
+
 def test_fit_dry_run_shows_the_reading(run: Any, runs: Path) -> None:
     ended = run("fit", runs, "--dry-run", "--json")
     assert ended.code == 0

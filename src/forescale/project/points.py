@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,16 +57,27 @@ def _one(
         size = flops / (laws.flops_factor * tokens)
     if size is not None and tokens is None and flops is not None:
         tokens = flops / (laws.flops_factor * size)
-    if size is not None and tokens is not None:
-        return forecast(laws, model_scale=size, tokens=tokens, level=level, conditions=conditions)
-    if flops is None:
+    if flops is None and (size is None or tokens is None):
         raise InputError(
             f"a target of {file} has neither {SIZES[laws.scale][0]} and tokens, nor flops",
             remedy="name the columns as in a run table, in the laws' own size unit",
             file=file,
             line=line,
         )
-    return forecast(laws, flops=flops, level=level, conditions=conditions)
+    for name, value in (("size", size), ("tokens", tokens), ("flops", flops)):
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(
+                f"the {name} {value:g} of a target is not a positive number",
+                remedy="mend that row",
+                file=file,
+                line=line,
+            )
+    try:
+        if size is not None and tokens is not None:
+            return forecast(laws, model_scale=size, tokens=tokens, level=level, conditions=conditions)
+        return forecast(laws, flops=flops, level=level, conditions=conditions)
+    except InputError as error:  # what these laws cannot tell of this row
+        raise InputError(error.what, why=error.why, remedy=error.remedy, file=file, line=line) from None
 
 
 def _shape_size(row: Mapping[str, Any]) -> float | None:

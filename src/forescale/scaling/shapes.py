@@ -55,7 +55,8 @@ class ShapeRules:
             whole = isinstance(value, int | float) and value > 0 and float(value).is_integer()
             if value is not None and not whole:
                 raise ConfigError(f"{key} = {value} is not a positive whole number", key=key)
-        rules = cls(**{key: None if value is None else int(value) for key, value in values.items()})
+        whole_values: dict[str, Any] = {key: None if v is None else int(v) for key, v in values.items()}
+        rules = cls(**whole_values)
         rules.check("head_dim" in (shape or {}))
         return rules
 
