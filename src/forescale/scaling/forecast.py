@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from forescale.base.errors import ConfigError, InputError
-from forescale.base.records.forecast import Extrapolation, Forecast
+from forescale.base.records.forecast import Assumption, Extrapolation, Forecast
 from forescale.base.records.laws import Laws, Line
 from forescale.scaling import repeat
 from forescale.scaling.assumptions import HURTS_ONLY, assumptions_of
@@ -64,11 +64,7 @@ def at(
     both = math.sqrt(sum(a.charged**2 for a in assumptions if a.what not in HURTS_ONLY))
     up = math.sqrt(sum(a.charged**2 for a in assumptions))
     warnings = list(_warnings(laws, size, data, target_flops))
-    warnings += [
-        f"{a.what} differs at the target ({a.ladder} -> {a.target}): {a.charged:.1%} charged"
-        for a in assumptions
-        if a.charged >= 0.02 and a.what not in HURTS_ONLY
-    ]
+    warnings += [_charge_words(a, data) for a in assumptions if a.charged >= 0.02]
     seen = data if credited is None else credited
     worth_size, worth_data = _worth(laws, size, seen, conditions or {}, warnings)
     loss = expected(laws, worth_size, worth_data)
@@ -195,6 +191,15 @@ def optimum(laws: Laws, flops: float) -> tuple[float, float]:
         "these laws have no allocation law, so compute alone names no target",
         remedy="give --model-scale and --tokens",
     )
+
+
+def _charge_words(found: Assumption, tokens: float) -> str:
+    if found.what in HURTS_ONLY:
+        return (
+            f"{tokens / found.target:,.3g} epochs over {found.target:.3g} unique tokens: {found.charged:.1%} charged upwards,"
+            " for the law of repeats was measured to some tens"
+        )
+    return f"{found.what} differs at the target ({found.ladder} -> {found.target}): {found.charged:.1%} charged"
 
 
 def expected(laws: Laws, size: float, tokens: float) -> float:
