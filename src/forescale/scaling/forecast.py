@@ -196,8 +196,8 @@ def optimum(laws: Laws, flops: float) -> tuple[float, float]:
 def _charge_words(found: Assumption, tokens: float) -> str:
     if found.what in HURTS_ONLY:
         return (
-            f"{tokens / found.target:,.3g} epochs over {found.target:.3g} unique tokens: {found.charged:.1%} charged upwards,"
-            " for the law of repeats was measured to some tens"
+            f"{tokens / found.target:,.3g} epochs of {found.target:.3g} tokens: {found.charged:.1%} charged upwards;"
+            " their law was measured to some tens of epochs"
         )
     return f"{found.what} differs at the target ({found.ladder} -> {found.target}): {found.charged:.1%} charged"
 
