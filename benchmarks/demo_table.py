@@ -14,7 +14,9 @@ the corpora, budgets and seeds are described at the top of `benchmarks/demo.py`.
 workspace's ledger before step 0 of the run that tests it. "Method" is the commit whose code sealed it: e18e2de was
 fixed before the first target was sealed (ladders had been run and their forecasts looked at, no outcome was known);
 8b41473 ([decision 0107](decisions/0107-belief-in-the-whole-ladder.md)) was made knowing the outcomes of seeds 0 to 4,
-and seed 5, its ladders included, was run after it.
+and seed 5, its ladders included, was run after it; 3c96200 ([decision 0108](decisions/0108-draws-keep-the-runs-scale.md))
+was made knowing those of seeds 0 to 5, and fixed when two ladders of seed 6 had been looked at: all targets of seeds 6
+and above were sealed and run after it.
 Losses are bits per byte on validation text of whole sources; error = forecast / outcome - 1, width = (high - low) /
 forecast. "Line" is a straight log-log line through the best runs of the two largest budgets. What was seen before this
 benchmark, and the method developed on, stands in [bench-demo-earlier.md](bench-demo-earlier.md).
