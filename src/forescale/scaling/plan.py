@@ -156,7 +156,8 @@ def _repeating(around: repeat.Around, m: float, guide: Guide, unique: float, rul
 
     shapes = list(dict.fromkeys(nearest(m * math.exp(-SIZE_STEP * k), rules) for k in range(SIZE_STEPS)))
     laws = guide.laws
-    if laws.line is not None or (laws.surface is None and laws.predictive is None):
+    lossless = laws.surface is None and laws.predictive is None
+    if lossless or laws.line is not None or size_for(laws, unique) is None:  # flat laws know no best size either
         choices = [(one.flops_per_token, around.flops / one.flops_per_token) for one in shapes]
         return shapes[repeat.split_repeated(choices, unique, guide.size_for_tokens, around.loss)]
     choices = [(size_of(one, laws.scale), around.flops / one.flops_per_token) for one in shapes]
