@@ -76,3 +76,14 @@ def test_days_that_steps_use_up_are_said() -> None:
     slow = plan("deepseek", days=0.02, gpus=8192, device="h100")
     assert any("wait for each other" in w for w in slow.warnings)
     assert not any("wait" in w for w in plan("deepseek", days=30, gpus=512, device="h100").warnings)
+
+
+@pytest.mark.parametrize("heads", [16, 20, 28, 40])
+def test_heads_that_share_a_split_with_the_devices_are_split(heads):
+    """20 heads split by 5 within a node at most, and by 4 among 1,024 devices: nodes of 8 decide."""
+    found = plan(LAWS, flops=1e21, gpus=1024, device="H100", objective="money", price=2.0,
+                 shape={"n_layer": 28, "d_model": 128 * heads, "n_head": heads})  # fmt: skip
+    assert found.layout is not None
+    assert found.layout.tensor in (2, 4, 8)
+    assert heads % found.layout.tensor == 0
+    assert found.layout.data * found.layout.tensor * found.layout.pipeline == 1024

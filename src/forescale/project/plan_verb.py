@@ -141,8 +141,8 @@ def keep(space: Workspace, plan: Plan, name: str | None = None, *, validation: s
     path = space.plan(name)
     if path.exists() and Plan.read(path) == plan:
         return name
+    Ledger(space.ledger).planned(plan, name, validation=validation)  # first: a broken ledger takes no plan
     plan.write(path)
-    Ledger(space.ledger).planned(plan, name, validation=validation)
     return name
 
 

@@ -33,7 +33,7 @@ IDLE = 0.01
 have 0.03 or more there, at any size (0.05 on public ladders, 0.085 on laptop ones)."""
 USUAL_LEAST = 0.03
 """The least slope of ladders of real text: a ladder too noisy to exclude it is not flat, it is noisy."""
-RISE, RISE_SURE = 0.01, 0.999
+RISE, RISE_SURE = 0.01, 0.99
 """A rise of the loss an e-fold of compute, and the confidence in it (one-sided), from which it is no loss."""
 TABLE_ERROR = 0.01
 """A bigram table is counted on finite text: the true entropy of its pairs lies up to about this share lower."""

@@ -114,7 +114,7 @@ def choose(
     sequences = max(1, batch_tokens // shape.seq_len)
     taken = hours(shape, batch_tokens, flops / shape.flops_per_token, gpus, device, utilisation) / 24.0
     best: tuple[tuple[float, ...], Layout] | None = None
-    for tensor in _divisors(_widest(shape, gpus, device)):
+    for tensor in _tensor_splits(shape, gpus, device):
         for pipeline in _divisors(gpus // tensor):
             data = gpus // tensor // pipeline
             if pipeline > shape.n_layer or data > sequences or sequences % data:
@@ -139,8 +139,8 @@ def choose(
 
 def _reason(shape: ModelShape, sequences: int, gpus: int, device: Device) -> str:
     """Why no layout was found: too little memory, or a batch that cannot be dealt out evenly."""
-    tensor = _up_to(device.per_node, shape.n_kv_head)
-    if memory(shape, max(1, gpus // tensor), min(tensor, gpus), 1, 1).total <= USABLE * device.memory_gib:
+    tensor = _widest(shape, gpus, device)
+    if memory(shape, max(1, gpus // tensor), tensor, 1, 1).total <= USABLE * device.memory_gib:
         return (
             f"a batch of {sequences} sequences cannot be dealt evenly to {gpus} devices: fix schedule.batch_tokens to "
             f"a multiple of {gpus} sequences, or give a number of devices that divides it"
@@ -172,12 +172,15 @@ def _divisors(n: int) -> list[int]:
 
 
 def _widest(shape: ModelShape, gpus: int, device: Device) -> int:
-    return math.gcd(gpus, _up_to(device.per_node, shape.n_kv_head))
+    return max(_tensor_splits(shape, gpus, device))
 
 
-def _up_to(node: int, heads: int) -> int:
-    """The widest tensor split: a divisor of the key/value heads, within a node."""
-    return max(k for k in range(1, node + 1) if heads % k == 0)
+def _tensor_splits(shape: ModelShape, gpus: int, device: Device) -> list[int]:
+    """Tensor splits that share out key/value heads and devices, and never reach across a node."""
+    return [
+        k for k in range(1, device.per_node + 1)
+        if device.per_node % k == 0 and shape.n_kv_head % k == 0 and gpus % k == 0
+    ]  # fmt: skip
 
 
 def _next_power(n: int) -> int:
