@@ -16,7 +16,7 @@ fixed before the first target was sealed (ladders had been run and their forecas
 8b41473 ([decision 0107](decisions/0107-belief-in-the-whole-ladder.md)) was made knowing the outcomes of seeds 0 to 4,
 and seed 5, its ladders included, was run after it; 3c96200 ([decision 0108](decisions/0108-draws-keep-the-runs-scale.md))
 was made knowing those of seeds 0 to 5, and fixed when two ladders of seed 6 had been looked at: all targets of seeds 6
-and above were sealed and run after it.
+and above were sealed and run after it. The texts of known entropy were asked again with it (51a52b7).
 Losses are bits per byte on validation text of whole sources; error = forecast / outcome - 1, width = (high - low) /
 forecast. "Line" is a straight log-log line through the best runs of the two largest budgets. What was seen before this
 benchmark, and the method developed on, stands in [bench-demo-earlier.md](bench-demo-earlier.md).
