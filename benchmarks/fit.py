@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.laws import write
+from benchmarks.page import write
 from benchmarks.suites import chinchilla
 from forescale.base.records.laws import Surface
 from forescale.base.runtime import test_data as data_folder

@@ -14,7 +14,7 @@ import sys
 
 import numpy as np
 
-from benchmarks.laws import write
+from benchmarks.page import write
 from forescale.base.runtime import test_data
 from forescale.scaling import published
 from forescale.scaling.hyper import choose

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.laws import write
-from benchmarks.scores import Score, score
+from benchmarks.page import write
+from benchmarks.scores import LEVELS, Score, covered, score
 from forescale.base.records.laws import Surface
 from forescale.scaling import published
 from forescale.scaling.fit import fit
@@ -22,7 +22,6 @@ from forescale.scaling.predictive import surface_split
 
 Rng = np.random.Generator
 Point = tuple[float, float]
-LEVEL = 0.9
 DESIGNS: dict[str, tuple[float, ...]] = {
     "IsoFLOP 1e16 to 1e18": (1e16, 3e16, 1e17, 3e17, 1e18),
     "IsoFLOP 1e18 to 1e20": (1e18, 3e18, 1e19, 3e19, 1e20),
@@ -84,34 +83,36 @@ def ladders(truth: Surface, rng: Rng, noise: float) -> list[Known]:
     return found
 
 
-def scored(known: Known) -> dict[str, Score]:
-    """The score of each target's forecast."""
-    laws = fit(known.rows, level=LEVEL)
+def scored(known: Known) -> dict[str, tuple[Score, list[bool]]]:
+    """The score of each target's forecast, and whether its interval of each of LEVELS held."""
+    laws = fit(known.rows, level=LEVELS[-1])
     found = {}
     for name, (size, tokens, outcome) in known.targets.items():
-        made = forecast(laws, model_scale=size * (6.0 if laws.scale == "M" else 1.0), tokens=tokens)
-        found[name] = score(made.loss, made.interval, outcome, LEVEL)
+        scale = size * (6.0 if laws.scale == "M" else 1.0)
+        made = [forecast(laws, model_scale=scale, tokens=tokens, level=level) for level in LEVELS]
+        scores = [score(m.loss, m.interval, outcome, level) for m, level in zip(made, LEVELS, strict=True)]
+        found[name] = scores[-1], [s.inside for s in scores]
     return found
 
 
 def table(count: int, noises: tuple[float, ...] = (0.002, 0.005)) -> list[str]:
     """One line a noise, design and target."""
     lines = [
-        "| noise | ladder | target | laws | mean error % | lean % | coverage of 90% | width % | Winkler % |",
+        "| noise | ladder | target | laws | mean error % | lean % | coverage of 50, 80, 90% | width % | Winkler % |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for noise in noises:
         rng = np.random.default_rng(20_240_105)
-        found: dict[tuple[str, str], list[Score]] = {}
+        found: dict[tuple[str, str], list[tuple[Score, list[bool]]]] = {}
         for truth in truths(count, rng):
             for known in ladders(truth, rng, noise):
                 for target, value in scored(known).items():
                     found.setdefault((known.design, target), []).append(value)
         for (design, target), values in found.items():
-            error, width, inside, winkler = np.array([astuple(v) for v in values], dtype=float).T
+            error, width, _, winkler = np.array([astuple(v) for v, _ in values], dtype=float).T
             lines.append(
                 f"| {noise:.1%} | {design} | {target} | {len(values)} | {100 * np.abs(error).mean():.2f} |"
-                f" {100 * error.mean():+.2f} | {inside.mean():.2f} | {100 * width.mean():.1f} |"
+                f" {100 * error.mean():+.2f} | {covered([held for _, held in values])} | {100 * width.mean():.1f} |"
                 f" {100 * winkler.mean():.1f} |"
             )
     return lines

@@ -6,10 +6,9 @@ intervals are calibrated on the other families only (leave one family out). Writ
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.scores import winkler
+from benchmarks.cuts import CUTS, cells_of, split
+from benchmarks.intervals import intervals_table, quantiles, score, steps_table
+from benchmarks.page import write
 from benchmarks.suites import Suite, load_all
 from forescale.base.runtime import test_data as data_folder
 from forescale.scaling.belief import believed
-from forescale.scaling.core import fit_core, laws_of, self_check
+from forescale.scaling.core import fit_core
 from forescale.scaling.ensemble import (
     BEND,
     GENERALISED,
     MEMBERS,
-    PLAIN,
     WHOLE,
-    fit_batch,
     fit_members,
     mean_log_loss,
     member_weights,
@@ -36,26 +35,10 @@ from forescale.scaling.ensemble import (
 from forescale.scaling.fit import fit
 from forescale.scaling.noise import DEFAULT_SD, Cells, NoiseLaw
 from forescale.scaling.pinned import fit_chinchilla
-from forescale.scaling.predictive import centre_of, spread
+from forescale.scaling.predictive import centre_of
 from forescale.scaling.surfaces import Form
 
 Array = npt.NDArray[np.float64]
-CUTS = (10, 30, 100)
-PAGE = Path("docs/laws.md")
-
-
-def cells_of(suite: Suite, keep: npt.NDArray[np.bool_]) -> Cells:
-    count = int(keep.sum())
-    return Cells(
-        suite.size[keep], suite.tokens[keep], suite.flops[keep], suite.loss[keep], suite.flops[keep], np.arange(count),
-        np.full(count, DEFAULT_SD), tuple(np.array([i]) for i in range(count)),
-    )  # fmt: skip
-
-
-def split(suite: Suite, cut: float) -> npt.NDArray[np.bool_] | None:
-    """Runs that the fit may see; None where they are too few."""
-    keep = suite.flops <= suite.flops.max() / cut * (1 + 1e-4)
-    return keep if keep.sum() >= 6 and not keep.all() else None
 
 
 # --- point forecasts: ours, the published way, and each step between --------------------------------------------------
@@ -166,133 +149,6 @@ def chosen_elsewhere_table(suites: list[Suite]) -> list[str]:
     return lines + [f"| {name} | {' | '.join(values)} |" for name, values in rows.items()]
 
 
-# --- intervals --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One suite at one cut: errors ln(predicted / actual), spreads, and where the targets lie."""
-
-    suite: Suite
-    cut: int
-    error: Array
-    spread: Array
-    loss: Array
-    ratio: Array
-
-
-def score(suite: Suite, cut: int) -> Scored | None:
-    keep = split(suite, cut)
-    if keep is None:
-        return None
-    cells = cells_of(suite, keep)
-    noise = NoiseLaw(DEFAULT_SD, 0.0, float(cells.flops.max()), measured=False)
-    core = fit_core(cells, noise)
-    _, inflation, _ = self_check(cells, noise, core, "N2", 0.9)
-    laws = laws_of(core, "N2", 0.9)
-    parts = [spread(laws, float(n), float(d)) for n, d in zip(suite.size[~keep], suite.tokens[~keep], strict=True)]
-    centre = np.array([p.centre for p in parts])
-    total = inflation * np.array([p.total for p in parts])
-    ratio = suite.flops[~keep] / suite.flops[keep].max()
-    return Scored(suite, cut, centre - np.log(suite.loss[~keep]), total, suite.loss[~keep], ratio)
-
-
-def quantiles(scored: list[Scored], probabilities: Array, symmetric: float = 0.7) -> Array:
-    """Weighted quantiles of the standardised ln(actual / predicted), every family counting the same."""
-    z = np.concatenate([-s.error / s.spread for s in scored])
-    share = {f: sum(s.suite.family == f for s in scored) for f in {s.suite.family for s in scored}}
-    w = np.concatenate([np.full(len(s.error), 1 / (len(s.error) * share[s.suite.family])) for s in scored])
-    order = np.argsort(z)
-    cumulated = (np.cumsum(w[order]) - 0.5 * w[order]) / w.sum()
-    values = np.interp(probabilities, cumulated, z[order])
-    mirrored = -np.interp(1 - probabilities, cumulated, z[order])
-    return symmetric * (values + mirrored) / 2 + (1 - symmetric) * values
-
-
-def intervals_table(scored: list[Scored]) -> list[str]:
-    lines = []
-    rows: dict[float, list[tuple[Scored, Array, float, float]]] = {}
-    for level in (0.5, 0.8, 0.9):
-        for one in scored:
-            if one.cut not in CUTS:
-                continue
-            others = [s for s in scored if s.suite.family != one.suite.family]
-            low, high = quantiles(others, np.array([0.5 - level / 2, 0.5 + level / 2]))
-            predicted = one.loss * np.exp(one.error)
-            bottom, top = predicted * np.exp(low * one.spread), predicted * np.exp(high * one.spread)
-            inside = (one.loss >= bottom) & (one.loss <= top)
-            points = winkler(bottom, top, one.loss, level)
-            rows.setdefault(level, []).append(
-                (one, inside, 100 * float(((top - bottom) / one.loss).mean()), 100 * float(points.mean()))
-            )
-    lines += ["| level | coverage | 90% interval of it, by family | lowest suite | width % | Winkler % |",
-              "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
-    for level, found in rows.items():
-        cover = [float(inside.mean()) for _, inside, _, _ in found]
-        low, high = _clustered([r[0].suite.family for r in found], cover)
-        suites: dict[str, list[float]] = {}
-        for (one, *_), c in zip(found, cover, strict=True):
-            suites.setdefault(one.suite.name, []).append(c)
-        worst = min(suites, key=lambda n: np.mean(suites[n]))
-        lines.append(
-            f"| {level:.0%} | {np.mean(cover):.2f} | {low:.2f} to {high:.2f} | {worst} {np.mean(suites[worst]):.2f} |"
-            f" {np.mean([r[2] for r in found]):.1f} | {np.mean([r[3] for r in found]):.1f} |"
-        )
-    lines += ["", "| suite (kind) | cut | coverage of 90% | width % | Winkler % |", "| --- | --- | --- | --- | --- |"]
-    for one, inside, width, points in sorted(rows[0.9], key=lambda r: (r[0].suite.name, r[0].cut)):
-        lines.append(
-            f"| {one.suite.name} ({one.suite.kind}) | {one.cut}x | {inside.mean():.2f} | {width:.1f} | {points:.1f} |"
-        )
-    lines += [
-        "",
-        "| true distance of the target | targets | mean error % | coverage of 90% |",
-        "| --- | --- | --- | --- |",
-    ]
-    for low, high in ((1, 3), (3, 10), (10, 30), (30, 100), (100, 1000)):
-        errors, cover = [], []
-        for one, inside, _, _ in rows[0.9]:
-            near = (one.ratio >= low) & (one.ratio < high)
-            errors += list(100 * np.abs(np.expm1(one.error[near])))
-            cover += list(inside[near])
-        if errors:
-            lines.append(f"| {low}-{high}x | {len(errors)} | {np.mean(errors):.2f} | {np.mean(cover):.2f} |")
-    return lines
-
-
-def _clustered(families: list[str], values: list[float], draws: int = 2000) -> tuple[float, float]:
-    """Bootstrap over families: suites of one group are not independent."""
-    rng = np.random.default_rng(0)
-    names = sorted(set(families))
-    groups = [[v for f, v in zip(families, values, strict=True) if f == n] for n in names]
-    means = [
-        np.mean(np.concatenate([groups[i] for i in rng.integers(0, len(names), len(names))])) for _ in range(draws)
-    ]
-    return float(np.quantile(means, 0.05)), float(np.quantile(means, 0.95))
-
-
-def bootstrap_table(suites: list[Suite], draws: int = 100) -> list[str]:
-    """What a percentile bootstrap of the published fit covers."""
-    rng = np.random.default_rng(0)
-    cover, width, points = [], [], []
-    for suite in suites:
-        for cut in CUTS:
-            keep = split(suite, cut)
-            if keep is None:
-                continue
-            cells = cells_of(suite, keep)
-            counts = rng.multinomial(len(cells), np.full(len(cells), 1 / len(cells)), size=draws).astype(float)
-            ahead = np.exp(fit_batch(cells, PLAIN, counts).log_loss(suite.size[~keep], suite.tokens[~keep]))
-            low, high = np.quantile(ahead, (0.05, 0.95), axis=0)
-            loss = suite.loss[~keep]
-            cover.append(float(((loss >= low) & (loss <= high)).mean()))
-            width.append(100 * float(((high - low) / loss).mean()))
-            points.append(100 * float(winkler(low, high, loss).mean()))
-    return [
-        f"For comparison, the percentile bootstrap of the published fit: coverage {np.mean(cover):.2f}, width"
-        f" {np.mean(width):.1f}%, Winkler {np.mean(points):.1f}%."
-    ]
-
-
 # --- published results ------------------------------------------------------------------------------------------------
 
 
@@ -368,19 +224,6 @@ def _gadre(folder: Path) -> list[str]:
     return lines
 
 
-# --- the page ---------------------------------------------------------------------------------------------------------
-
-
-def write(name: str, lines: list[str], page: Path = PAGE) -> None:
-    """Replace what stands between `<!-- name -->` and `<!-- /name -->`."""
-    text = page.read_text(encoding="utf-8")
-    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-    if not pattern.search(text):
-        raise SystemExit(f"{page} has no marker {name}")
-    block = "\n".join(lines)
-    page.write_text(pattern.sub(lambda m: f"{m[1]}{block}\n{m[2]}", text), encoding="utf-8")
-
-
 def main() -> None:
     data = data_folder()
     if data is None or not (data / "scaling").is_dir():
@@ -395,7 +238,8 @@ def main() -> None:
         "published": published_table(data / "scaling"),
         "points": point_table(suites),
         "elsewhere": chosen_elsewhere_table(suites),
-        "intervals": [*intervals_table(scored), "", *bootstrap_table(suites)],
+        "parts": steps_table(scored, suites),
+        "intervals": intervals_table(scored),
     }
     for name, lines in blocks.items():
         write(name, lines)

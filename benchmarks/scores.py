@@ -33,3 +33,11 @@ def score(loss: float, interval: tuple[float, float] | None, outcome: float, lev
     low, high = interval
     value = float(winkler(low, high, outcome, level))
     return Score(loss / outcome - 1, (high - low) / loss, low <= outcome <= high, value)
+
+
+LEVELS = (0.5, 0.8, 0.9)
+
+
+def covered(held: npt.ArrayLike) -> str:
+    """Shares held at each of LEVELS -> text, from [n, 3] truths."""
+    return ", ".join(f"{share:.2f}" for share in np.asarray(held, dtype=float).mean(axis=0))

@@ -17,7 +17,7 @@ import warnings as python_warnings
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.laws import write
+from benchmarks.page import write
 from forescale.base.errors import ForescaleError
 from forescale.base.runtime import test_data
 from forescale.scaling.fit import fit

@@ -6,20 +6,22 @@ import sys
 
 import numpy as np
 
-from benchmarks.scores import score, winkler
+from benchmarks.scores import LEVELS, covered, score, winkler
 from forescale.scaling.fit import fit
 from forescale.scaling.forecast import forecast
 from forescale.scaling.surfaces import Frame, solve
 from forescale.scaling.synthetic import KINDS, SyntheticLadder, make_ladder
 
-LEVEL = 0.9
+LEVEL = LEVELS[-1]
 
 
-def alarmed(ladder: SyntheticLadder) -> tuple[bool, float, float, bool, float, float]:
-    """Alarm, relative error, width, inside, Winkler score of one ladder's forecast; share of E, alpha, beta held."""
+def alarmed(ladder: SyntheticLadder) -> tuple[bool | float, ...]:
+    """Alarm, relative error, width, Winkler score of one ladder's forecast; share of E, alpha, beta held; whether the
+    intervals of each of LEVELS held."""
     laws = fit(ladder.rows, level=LEVEL)
-    made = forecast(laws, model_scale=ladder.size, tokens=ladder.tokens)
-    scored = score(made.loss, made.interval, ladder.outcome, LEVEL)
+    made = [forecast(laws, model_scale=ladder.size, tokens=ladder.tokens, level=level) for level in LEVELS]
+    scores = [score(m.loss, m.interval, ladder.outcome, level) for m, level in zip(made, LEVELS, strict=True)]
+    scored = scores[-1]
     alarm = laws.regime == "pre-scaling" or any(
         word in text for text in laws.warnings for word in ("steepens", "not come out", "share trunks", "only")
     )
@@ -27,7 +29,7 @@ def alarmed(ladder: SyntheticLadder) -> tuple[bool, float, float, bool, float, f
     if laws.surface is not None:
         ends = {name: laws.surface.intervals[name] for name in ("E", "alpha", "beta")}
         held = float(np.mean([low <= getattr(ladder.truth, name) <= high for name, (low, high) in ends.items()]))
-    return alarm, scored.error, scored.width, scored.inside, scored.winkler, held
+    return alarm, scored.error, scored.width, scored.winkler, held, *(s.inside for s in scores)
 
 
 def oracle(ladder: SyntheticLadder, noise: float = 0.002, draws: int = 200) -> float:
@@ -58,21 +60,21 @@ def oracle(ladder: SyntheticLadder, noise: float = 0.002, draws: int = 200) -> f
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 50
-    lines = ["| kind | ladders | mean error % | coverage of 90% | width % | Winkler % | oracle % | alarm | E, alpha, beta in theirs |",
+    lines = ["| kind | ladders | mean error % | coverage of 50, 80, 90% | width % | Winkler % | oracle % | alarm | E, alpha, beta in theirs |",
              "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     for kind in KINDS:
         ladders = [make_ladder(kind, seed) for seed in range(count)]
         scored = np.array([alarmed(ladder) for ladder in ladders], dtype=float)
         best = float(np.mean([oracle(ladder) for ladder in ladders])) if kind == "well-specified" else float("nan")
-        alarm, error, width, inside, winkler, held = scored.T
+        alarm, error, width, winkler, held = scored.T[:5]
         law = f"{np.nanmean(held):.2f}" if kind == "well-specified" else ""
         lines.append(
-            f"| {kind} | {count} | {100 * np.abs(error).mean():.2f} | {inside.mean():.2f} | {100 * width.mean():.1f} |"
+            f"| {kind} | {count} | {100 * np.abs(error).mean():.2f} | {covered(scored[:, 5:])} | {100 * width.mean():.1f} |"
             f" {100 * winkler.mean():.1f} | {'' if np.isnan(best) else f'{100 * best:.1f}'} | {alarm.mean():.2f} | {law} |"
         )
     print("\n".join(lines))
     if count >= 40:
-        from benchmarks.laws import write
+        from benchmarks.page import write
 
         write("synthetic", lines)
 
