@@ -13,13 +13,16 @@ from forescale.base.config import ModelSection, ScheduleSection, load_recipe
 from forescale.base.errors import ConfigError, InputError
 from forescale.base.records.forecast import Forecast
 from forescale.base.records.laws import Laws
-from forescale.base.records.plan import Cost, LawsSay, Objective, Plan, PlanModel, PlanSchedule
+from forescale.base.records.plan import Cost, LawsSay, Layout, Objective, Plan, PlanModel, PlanSchedule
 from forescale.base.records.spec import MULTI_STEP
 from forescale.base.shape import ModelShape
-from forescale.scaling import cost, layout, published, repeat
+from forescale.scaling import budget, cost, published, repeat
 from forescale.scaling.dials import Asked, Dials, resolve
 from forescale.scaling.guide import Guide
+from forescale.scaling.layout import choose
+from forescale.scaling.memory import checkpoint_gib
 from forescale.scaling.shapes import ShapeRules, nearest, proportions, size_of
+from forescale.scaling.step_time import days as days_of
 from forescale.scaling.training import Training, decide
 
 WARMUP_STEPS = 2000
@@ -32,6 +35,12 @@ ROUNDED = 1.05
 """A rounded plan may differ from what was asked by this factor without being called so (our choice)."""
 SIZE_STEP, SIZE_STEPS = 0.12, 30
 """Sizes tried where tokens repeat: 12% apart, down to a thirtieth."""
+BUSY = 0.9
+"""Devices that work less than this share of the time are said to wait (our choice)."""
+WAITS = {
+    "idle": "devices not used", "steps": "each step's own time", "bubble": "pipeline bubble",
+    "uneven": "uneven stages", "traffic": "traffic of the tensor split",
+}  # fmt: skip
 FAR = 10.0
 """A target this many times beyond the measured range is said to be far."""
 
@@ -94,6 +103,7 @@ def plan(
     dials = Dials(flops, tokens, days, minutes, money, gpus, device, price, utilisation, ranks)
     guide = Guide.of(own, wishes.rules)
     asked = resolve(dials, guide, wishes.rules, wishes.schedule, seconds_per_token)
+    asked = budget.within(asked, dials.limit_hours, lambda one: Run.of(one, guide, wishes, dials).hours)
     made = _decide(asked, guide, wishes, dials, ladder_flops, [*own.warnings, *warnings, *guide.warnings])
     if seconds_per_token is None:
         return made
@@ -164,32 +174,69 @@ def _repeating(around: repeat.Around, m: float, guide: Guide, unique: float, rul
     return shapes[repeat.split_repeated(choices, unique, partial(size_for, laws), partial(expected, laws))]
 
 
+@dataclass(frozen=True)
+class Run:
+    """A budget as a run that can be trained: whole steps, on the devices that there are."""
+
+    shape: ModelShape
+    training: Training
+    steps: int
+    layout: Layout | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, asked: Asked, guide: Guide, wishes: Wishes, dials: Dials) -> Run:
+        """Split, batch and layout; `notes` say what moved them from the laws', and why nothing fits."""
+        notes: list[str] = []
+        shape, tokens = _split(asked, guide, wishes, notes)
+        training = decide(shape, tokens, guide, wishes.schedule, wishes.objective, dials)
+        steps = max(1, math.ceil(training.tokens / training.batch - 1e-9))
+        if dials.hardware is None or dials.gpus is None:
+            return cls(shape, training, steps, None, tuple(notes))
+        flops = shape.flops_per_token * steps * training.batch
+        layout, reasons = choose(shape, training.batch, flops, dials.gpus, dials.hardware, dials.utilisation)
+        return cls(shape, training, steps, layout, (*notes, *reasons))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of its whole steps."""
+        return self.steps * self.training.batch
+
+    @property
+    def flops(self) -> float:
+        """M x D."""
+        return self.shape.flops_per_token * self.tokens
+
+    @property
+    def hours(self) -> float | None:
+        """From first step to last; None: no layout."""
+        return None if self.layout is None else 24.0 * self.layout.days
+
+    def device_hours(self, dials: Dials) -> float | None:
+        """All devices are held as long as the run lasts; of no layout its compute alone is known."""
+        if self.hours is not None and dials.gpus is not None:
+            return dials.gpus * self.hours
+        return None if dials.hardware is None else 24.0 * days_of(self.flops, 1, dials.hardware, dials.utilisation)
+
+
 def _decide(
     asked: Asked, guide: Guide, wishes: Wishes, dials: Dials, ladder_flops: float | None, warnings: list[str]
 ) -> Plan:
     """Round everything to a run that can be trained, and say what it will be like."""
-    shape, tokens = _split(asked, guide, wishes, warnings)
-    training = decide(shape, tokens, guide, wishes.schedule, wishes.objective, dials)
-    batch, tokens, rate = training.batch, training.tokens, training.rate
-    steps = max(1, math.ceil(tokens / batch - 1e-9))
-    total = steps * batch
-    flops = shape.flops_per_token * total
+    run = Run.of(asked, guide, wishes, dials)
+    shape, training, steps, total, flops = run.shape, run.training, run.steps, run.tokens, run.flops
+    batch, rate = training.batch, training.rate
+    warnings += run.notes
     warmup = wishes.schedule.warmup_steps
     m_say, tokens_say, batch_say, rate_say = guide.unconstrained(asked.flops)
     epochs = max(1.0, total / wishes.unique_tokens) if wishes.unique_tokens else 1.0
     warnings += _doubts(guide, asked.flops, flops, steps, shape, epochs, training, dials)
     warnings += proportions(shape, wishes.rules)
     warnings += _decay_doubt(guide, rate, steps, wishes)
-    placed, price = None, Cost(device_hours=None, ladder_share=_share(ladder_flops, flops))
+    device_hours = run.device_hours(dials)
+    price = cost.cost(device_hours, dials.price, flops, ladder_flops)
+    warnings += _waiting(run, dials)
     hardware = dials.hardware
-    if hardware is not None:
-        device_hours = 24.0 * layout.days(flops, 1, hardware, dials.utilisation)
-        if dials.gpus is not None:  # all are held as long as the run lasts
-            device_hours = dials.gpus * layout.hours(shape, batch, total, dials.gpus, hardware, dials.utilisation)
-        price = cost.cost(device_hours, dials.price, flops, ladder_flops)
-        if dials.gpus is not None:
-            placed, reasons = layout.choose(shape, batch, flops, dials.gpus, hardware, dials.utilisation)
-            warnings += [*reasons, *_over(dials, device_hours)]
     return Plan(
         flops_asked=asked.flops,
         flops=flops,
@@ -203,8 +250,8 @@ def _decide(
         steps=steps,
         schedule=PlanSchedule(kind="multi_step", points=list(MULTI_STEP)),
         forecast=_forecast(guide.laws, shape, total, training.credited, wishes, warnings),
-        layout=placed,
-        checkpoint_gib=layout.checkpoint_gib(shape),
+        layout=run.layout,
+        checkpoint_gib=checkpoint_gib(shape),
         cost=price,
         laws=guide.laws.source or "laws",
         laws_say=LawsSay(
@@ -218,10 +265,6 @@ def _decide(
         unique_tokens=wishes.unique_tokens,
         serve_tokens=wishes.serve_tokens,
     )  # fmt: skip
-
-
-def _share(ladder_flops: float | None, flops: float) -> float | None:
-    return None if ladder_flops is None else ladder_flops / (ladder_flops + flops)
 
 
 def _forecast(
@@ -287,17 +330,25 @@ def _doubts(
     return doubts
 
 
-def _over(dials: Dials, device_hours: float) -> list[str]:
-    """A budget of time or money counts compute alone; steps have a cost of their own, which can be more than it."""
-    over = []
-    taken = device_hours / 24.0 / (dials.gpus or 1)
-    if dials.days is not None and taken > ROUNDED * dials.days:
-        over.append(f"it takes {taken:.3g} days, not {dials.days:g}: so many devices wait for each other at each step")
-    if dials.money is not None and dials.price is not None and device_hours * dials.price > ROUNDED * dials.money:
-        over.append(
-            f"it costs {device_hours * dials.price:.4g}, not {dials.money:g}: so many devices wait at each step"
+def _waiting(run: Run, dials: Dials) -> list[str]:
+    """What devices lose to waiting, where that is much or not known, and a budget that no such run keeps."""
+    if dials.hardware is None:
+        return []
+    if run.layout is None:
+        why = "no --gpus" if dials.gpus is None else "no layout"
+        return [f"{why}: device-hours and money are those of devices that never wait"]
+    said, waits = [], run.layout.waits
+    assert waits is not None
+    if waits.busy < BUSY:
+        parts = [f"{words} {part:.0%}" for key, words in WAITS.items() if (part := getattr(waits, key)) >= 0.005]
+        said.append(
+            f"the devices wait {1 - waits.busy:.0%} of the time (each of what is left: {', '.join(parts)}):"
+            " days, device-hours and money count it"
         )
-    return over
+    limit = dials.limit_hours
+    if limit is not None and run.hours is not None and run.hours > ROUNDED * limit:
+        said.append(f"it takes {run.hours / 24:.3g} days, the budget is for {limit / 24:.3g}: no smaller run was found")
+    return said
 
 
 def _decay_doubt(guide: Guide, rate: float, steps: int, wishes: Wishes) -> list[str]:
