@@ -112,9 +112,10 @@ def test_every_dial_meets_its_budget() -> None:
     assert tokens.tokens == pytest.approx(1e11, rel=1e-4)
     assert tokens.laws_say.tokens == pytest.approx(1e11, rel=1e-4)
     days = plan("deepseek", days=30, gpus=512, device="h100")
-    assert days.flops_asked == pytest.approx(30 * 86400 * 512 * 989.4e12 * 0.4)
     assert days.layout is not None
-    assert days.layout.days == pytest.approx(30, rel=0.01)
+    assert days.layout.busy is not None
+    assert days.layout.days == pytest.approx(30, rel=0.02)
+    assert days.flops == pytest.approx(days.layout.days * 86400 * 512 * 989.4e12 * 0.4 * days.layout.busy)
     money = plan("deepseek", money=1e6, price=2.0, device="h100", gpus=64)
     assert money.cost.money == pytest.approx(1e6, rel=0.01)
     assert money.cost.device_hours == pytest.approx(5e5, rel=0.01)
@@ -333,8 +334,10 @@ def test_layouts_fit_and_explain() -> None:
     assert chosen.data * chosen.tensor * chosen.pipeline == 1024
     assert chosen.memory_gib_per_device <= 0.9 * 80
     assert 18_874_368 / 4096 % (chosen.data * chosen.micro_batch) == 0
-    # the later report on the 67B: 300.6K H800-hours a trillion tokens
-    assert chosen.days * 24 * 1024 / 2 == pytest.approx(300.6e3, rel=0.05)
+    # the later report on the 67B: 300.6K H800-hours a trillion tokens, whatever its layout lost among them
+    assert chosen.busy is not None
+    assert chosen.days * 24 * 1024 / 2 * chosen.busy == pytest.approx(300.6e3, rel=0.05)
+    assert chosen.days * 24 * 1024 / 2 == pytest.approx(300.6e3, rel=0.1)
     none, reasons = layout.choose(shape, 18_874_368, 8.65e23, 2, device("h800"), 0.4)
     assert none is None
     assert "GiB in all" in reasons[0]
@@ -345,10 +348,11 @@ def test_a_planned_batch_can_be_dealt_to_the_devices() -> None:
         made = plan("deepseek", flops=1e22, gpus=gpus, device="h100")
         assert made.layout is not None, made.warnings
         assert made.layout.data * made.layout.tensor * made.layout.pipeline == gpus
-        assert made.batch_tokens == pytest.approx(made.laws_say.batch_tokens, rel=0.07)
-    stuck = plan("deepseek", flops=1e21, gpus=61, device="h100", schedule=ScheduleSection(batch_tokens=4096 * 527))
-    assert stuck.layout is None
-    assert any("dealt evenly" in w for w in stuck.warnings)
+        assert made.batch_tokens == pytest.approx(made.laws_say.batch_tokens, rel=0.13)
+    odd = plan("deepseek", flops=1e21, gpus=61, device="h100", schedule=ScheduleSection(batch_tokens=4096 * 527))
+    assert odd.layout is not None
+    assert odd.batch_tokens == 4096 * 527
+    assert 527 % (odd.layout.data * odd.layout.micro_batch) == 0
 
 
 def test_processes_share_a_batch_without_asking_for_devices() -> None:

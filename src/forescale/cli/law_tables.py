@@ -178,8 +178,10 @@ def plan(data: Data, out: Console) -> None:
             f"{layout['micro_batch']} sequences a micro-batch, {num(layout['memory_gib_per_device'], 3)} GiB a device, "
             f"{num(layout['days'], 3)} days" + _device(data)
         )
+    alone = f" of {data.get('device')} that never wait, at {percent(data.get('utilisation'), 0)} of peak"
+    of = alone if data.get("device") and not layout else ""
     out.print(
-        f"cost: {num(cost['device_hours'])} device-hours, money {num(cost['money'])}, "
+        f"cost: {num(cost['device_hours'])} device-hours{of}, money {num(cost['money'])}, "
         f"ladder's share {percent(cost['ladder_share'])}, checkpoint {num(data['checkpoint_gib'], 3)} GiB"
     )
     if data["forecast"]:
@@ -200,7 +202,11 @@ def plan(data: Data, out: Console) -> None:
 def _device(data: Data) -> str:
     if not data.get("device"):
         return ""
-    return f" on {num(data.get('gpus'))} {data['device']} at {percent(data.get('utilisation'), 0)} of peak"
+    layout, gpus = data["layout"], data.get("gpus")
+    used = layout["data"] * layout["tensor"] * layout["pipeline"]
+    which = f"{num(used)} of {num(gpus)}" if used != gpus else num(gpus)
+    said = f" on {which} {data['device']} at {percent(data.get('utilisation'), 0)} of peak while they work"
+    return said if layout.get("busy") is None else f"{said}, which is {percent(layout['busy'], 0)} of the time"
 
 
 def compare(data: Data, out: Console) -> None:

@@ -1,4 +1,4 @@
-"""Days and money buy what devices do with them: the largest run that its own layout ends in time."""
+"""Days and money buy what devices do with them: a run that its own layout ends in time."""
 
 from __future__ import annotations
 

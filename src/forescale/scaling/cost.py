@@ -32,7 +32,7 @@ def pareto(
     price: float | None,
 ) -> list[ParetoPoint]:
     """Batches of 1/4 to 8 times the plan's that can be dealt to the devices, the tokens each needs for the plan's loss,
-    hours and money. `best` is the law's batch. Where devices are known, other batches are moved by up to a sixteenth so
+    hours and money. `best` is the law's batch. Where devices are known, other batches are moved by up to an eighth so
     that these can share them; one that no layout of them holds is left out.
 
     Tokens follow McCandlish et al. (2018, Eq. 5.1): steps S and tokens D that reach one loss obey

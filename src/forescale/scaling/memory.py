@@ -56,6 +56,13 @@ class Need:
         return self.state + self.activations
 
 
+def stage_params(shape: ModelShape, split: Split) -> float:
+    """Parameters of the largest stage: the embedding is on the first one, the head on the last."""
+    layer = shape.block_weights / shape.n_layer + 2 * shape.d_model
+    matrices = 2 if split.pipeline == 1 else 1
+    return split.stage_layers(shape) * layer + matrices * shape.vocab_size * shape.d_model + shape.d_model
+
+
 def memory(shape: ModelShape, split: Split, sequences: int) -> Need:
     """Memory of the fullest rank, a stage's state sharded over its ranks (ZeRO-3) and two blocks gathered at a time.
 
@@ -63,9 +70,8 @@ def memory(shape: ModelShape, split: Split, sequences: int) -> Need:
     all); the last keeps one, and its logits.
     """
     layers, block = split.stage_layers(shape), shape.block_weights / shape.n_layer
-    matrices = 2 if split.pipeline == 1 else 1  # the embedding is on the first stage, the head on the last
     embedding = float(shape.vocab_size * shape.d_model)
-    params = layers * (block + 2 * shape.d_model) + matrices * embedding + shape.d_model
+    params = stage_params(shape, split)
     gathered = 2 * (2 * block + embedding) / split.tensor  # bf16: two blocks, one embedding
     state = STATE_BYTES * params / (split.data * split.tensor) + gathered
     tokens = split.micro_batch * shape.seq_len

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +11,16 @@ from forescale.base.config import ModelSection, ScheduleSection, load_recipe
 from forescale.base.errors import ConfigError, InputError
 from forescale.base.records.forecast import Forecast
 from forescale.base.records.laws import Laws
-from forescale.base.records.plan import Cost, LawsSay, Layout, Objective, Plan, PlanModel, PlanSchedule
+from forescale.base.records.plan import LawsSay, Objective, Plan, PlanModel, PlanSchedule
 from forescale.base.records.spec import MULTI_STEP
 from forescale.base.shape import ModelShape
-from forescale.scaling import budget, cost, published, repeat
+from forescale.scaling import budget, cost, published
 from forescale.scaling.dials import Asked, Dials, resolve
 from forescale.scaling.guide import Guide
-from forescale.scaling.layout import choose
 from forescale.scaling.memory import checkpoint_gib
-from forescale.scaling.shapes import ShapeRules, nearest, proportions, size_of
-from forescale.scaling.step_time import days as days_of
-from forescale.scaling.training import Training, decide
+from forescale.scaling.planned_run import Run, Wishes
+from forescale.scaling.shapes import ShapeRules, proportions, size_of
+from forescale.scaling.training import Training
 
 WARMUP_STEPS = 2000
 WARMUP_SHARE = 0.02
@@ -33,29 +30,14 @@ DECAY_RATIO = 3.0
 """From this ratio of decay timescales on, the difference to the ladder is said (our choice)."""
 ROUNDED = 1.05
 """A rounded plan may differ from what was asked by this factor without being called so (our choice)."""
-SIZE_STEP, SIZE_STEPS = 0.12, 30
-"""Sizes tried where tokens repeat: 12% apart, down to a thirtieth."""
 BUSY = 0.9
 """Devices that work less than this share of the time are said to wait (our choice)."""
 WAITS = {
-    "idle": "devices not used", "steps": "each step's own time", "bubble": "pipeline bubble",
-    "uneven": "uneven stages", "traffic": "traffic of the tensor split",
+    "idle": "devices not used", "steps": "each step's own time", "network": "exchange of gradients",
+    "bubble": "pipeline bubble", "uneven": "uneven stages", "traffic": "traffic of the tensor split",
 }  # fmt: skip
 FAR = 10.0
 """A target this many times beyond the measured range is said to be far."""
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What beside the dial shapes a plan."""
-
-    rules: ShapeRules
-    schedule: ScheduleSection
-    unique_tokens: float | None = None
-    serve_tokens: float | None = None
-    objective: Objective = "flops"
-    level: float | None = None
-    conditions: Mapping[str, Any] = field(default_factory=dict)
 
 
 def plan(
@@ -137,86 +119,6 @@ def _check(wishes: Wishes) -> None:
         )
     if wishes.objective not in ("flops", "hours", "money"):
         raise ConfigError(f"--objective is flops, hours or money, not {wishes.objective}", key="objective")
-
-
-def _split(asked: Asked, guide: Guide, wishes: Wishes, warnings: list[str]) -> tuple[ModelShape, float]:
-    """Shape and tokens: what is fixed, then what limited data or serving ask for, then the laws."""
-    if asked.shape is not None:
-        return asked.shape, asked.tokens or asked.flops / asked.shape.flops_per_token
-    if asked.tokens is not None:
-        return nearest(asked.flops / asked.tokens, wishes.rules), asked.tokens
-    m, tokens = guide.split(asked.flops)
-    around = repeat.Around(m, tokens, *guide.slopes())
-    if wishes.serve_tokens is not None:
-        m, tokens = repeat.split_served(around, wishes.serve_tokens)
-        warnings.append(
-            f"for {wishes.serve_tokens:.3g} served tokens the model is {m / around.m:.2f} x the compute-optimal size: "
-            "no other run of equal loss is cheaper in training and serving together"
-        )
-    if wishes.unique_tokens is not None and wishes.unique_tokens < tokens:
-        shape = _repeating(around, m, guide, wishes.unique_tokens, wishes.rules)
-    else:
-        shape = nearest(m, wishes.rules)
-    return shape, asked.flops / shape.flops_per_token
-
-
-def _repeating(around: repeat.Around, m: float, guide: Guide, unique: float, rules: ShapeRules) -> ModelShape:
-    """The shape that loses least where tokens repeat: up to M of plenty, since size wears out sooner than tokens do."""
-    from forescale.scaling.forecast import expected, size_for
-
-    shapes = list(dict.fromkeys(nearest(m * math.exp(-SIZE_STEP * k), rules) for k in range(SIZE_STEPS)))
-    laws = guide.laws
-    lossless = laws.surface is None and laws.predictive is None
-    if lossless or laws.line is not None or size_for(laws, unique) is None:  # flat laws know no best size either
-        choices = [(one.flops_per_token, around.flops / one.flops_per_token) for one in shapes]
-        return shapes[repeat.split_repeated(choices, unique, guide.size_for_tokens, around.loss)]
-    choices = [(size_of(one, laws.scale), around.flops / one.flops_per_token) for one in shapes]
-    return shapes[repeat.split_repeated(choices, unique, partial(size_for, laws), partial(expected, laws))]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A budget as a run that can be trained: whole steps, on the devices that there are."""
-
-    shape: ModelShape
-    training: Training
-    steps: int
-    layout: Layout | None = None
-    notes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, asked: Asked, guide: Guide, wishes: Wishes, dials: Dials) -> Run:
-        """Split, batch and layout; `notes` say what moved them from the laws', and why nothing fits."""
-        notes: list[str] = []
-        shape, tokens = _split(asked, guide, wishes, notes)
-        training = decide(shape, tokens, guide, wishes.schedule, wishes.objective, dials)
-        steps = max(1, math.ceil(training.tokens / training.batch - 1e-9))
-        if dials.hardware is None or dials.gpus is None:
-            return cls(shape, training, steps, None, tuple(notes))
-        flops = shape.flops_per_token * steps * training.batch
-        layout, reasons = choose(shape, training.batch, flops, dials.gpus, dials.hardware, dials.utilisation)
-        return cls(shape, training, steps, layout, (*notes, *reasons))
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of its whole steps."""
-        return self.steps * self.training.batch
-
-    @property
-    def flops(self) -> float:
-        """M x D."""
-        return self.shape.flops_per_token * self.tokens
-
-    @property
-    def hours(self) -> float | None:
-        """From first step to last; None: no layout."""
-        return None if self.layout is None else 24.0 * self.layout.days
-
-    def device_hours(self, dials: Dials) -> float | None:
-        """All devices are held as long as the run lasts; of no layout its compute alone is known."""
-        if self.hours is not None and dials.gpus is not None:
-            return dials.gpus * self.hours
-        return None if dials.hardware is None else 24.0 * days_of(self.flops, 1, dials.hardware, dials.utilisation)
 
 
 def _decide(
@@ -347,7 +249,12 @@ def _waiting(run: Run, dials: Dials) -> list[str]:
         )
     limit = dials.limit_hours
     if limit is not None and run.hours is not None and run.hours > ROUNDED * limit:
-        said.append(f"it takes {run.hours / 24:.3g} days, the budget is for {limit / 24:.3g}: no smaller run was found")
+        said.append(f"it takes {run.hours / 24:.3g} days, the budget is for {limit / 24:.3g}: no shorter run was found")
+    if limit is not None and run.hours is not None and run.hours < BUSY * limit:
+        said.append(
+            f"it takes {run.hours / 24:.3g} of the {limit / 24:.3g} days that the budget is for: the next larger shape"
+            " waits so much that it takes longer"
+        )
     return said
 
 

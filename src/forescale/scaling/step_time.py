@@ -1,10 +1,10 @@
 """How long a step takes: the devices' compute, and all that keeps them from it.
 
-The utilisation of a plan is that of a device while it has work: M x D over its peak. Whatever the sharding of weights
-over data-parallel ranks costs is in it, since it is measured on runs that do nothing else: 36 to 46% on H100s for 3B
-to 70B parameters (LLM Foundry's benchmark table, full sharding). What a layout adds to that is counted here, and
-nowhere else: idle devices, the pipeline's bubble, its uneven stages, the traffic of a tensor split, and each step's
-own floor. Not counted: restarts, evaluation, and what a slow network between nodes would add.
+The utilisation of a plan is that of a device while it has work: M x D over its peak, as runs measure it that split
+nothing but the batch and hide the traffic of that behind compute: 36 to 46% on H100s for 3B to 70B parameters (LLM
+Foundry's benchmark table, full sharding, up to 4,096 positions). What a layout adds is counted here, and nowhere else:
+idle devices, the pipeline's bubble, its uneven stages, the traffic of a tensor split, gradients and weights that take
+longer to exchange than the step's compute, and each step's own floor. Not counted: restarts and evaluation.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 from forescale.base.records.plan import Waits
 from forescale.base.shape import ModelShape
 from forescale.scaling.devices import Device
-from forescale.scaling.memory import Split
+from forescale.scaling.memory import Split, stage_params
 
 STEP_FLOOR = 0.02
 """Seconds that a step costs whatever its batch: launches and one round of collectives (our choice)."""
@@ -38,10 +38,26 @@ def _turn(shape: ModelShape, split: Split, device: Device, utilisation: float) -
     return flops / (device.peak_flops * utilisation), sent / device.link
 
 
-def step_seconds(shape: ModelShape, split: Split, sequences: int, device: Device, utilisation: float) -> float:
-    """Seconds of a step: under 1F1B m micro-batches take m + p - 1 turns of the longest of p stages."""
+def exchange_seconds(shape: ModelShape, split: Split, device: Device) -> float:
+    """Seconds to sum gradients over the copies and hand out the new weights, once a step (Rajbhandari 2020, ZeRO, 7).
+
+    The least that any sharding sends, in bf16 at the rated speed: of each stage's share twice (d - 1) / d.
+    """
+    wire = device.link if split.devices <= device.per_node else device.network
+    sent = 2 * VALUE_BYTES * stage_params(shape, split) / split.tensor * (split.data - 1) / split.data
+    return 0.0 if wire is None else sent / wire
+
+
+def turns_seconds(shape: ModelShape, split: Split, sequences: int, device: Device, utilisation: float) -> float:
+    """Seconds of a step's compute: under 1F1B m micro-batches take m + p - 1 turns of the longest of p stages."""
     turns = split.micro_batches(sequences) + split.pipeline - 1
-    return turns * sum(_turn(shape, split, device, utilisation)) + STEP_FLOOR
+    return turns * sum(_turn(shape, split, device, utilisation))
+
+
+def step_seconds(shape: ModelShape, split: Split, sequences: int, device: Device, utilisation: float) -> float:
+    """Seconds of a step: its turns, or the exchange that they hide where that takes longer, and the floor."""
+    turns = turns_seconds(shape, split, sequences, device, utilisation)
+    return max(turns, exchange_seconds(shape, split, device)) + STEP_FLOOR
 
 
 def run_hours(batch_tokens: int, tokens: float, seconds: float) -> float:
@@ -54,9 +70,11 @@ def waits(shape: ModelShape, split: Split, sequences: int, gpus: int, device: De
     product of what is left is `busy`."""
     compute, traffic = _turn(shape, split, device, utilisation)
     turns = split.micro_batches(sequences) + split.pipeline - 1
+    step = step_seconds(shape, split, sequences, device, utilisation)
     return Waits(
         idle=1.0 - split.devices / gpus,
-        steps=STEP_FLOOR / (turns * (compute + traffic) + STEP_FLOOR),
+        steps=STEP_FLOOR / step,
+        network=max(0.0, 1.0 - turns * (compute + traffic) / (step - STEP_FLOOR)),
         bubble=(split.pipeline - 1) / turns,
         uneven=1.0 - shape.n_layer / (split.stage_layers(shape) * split.pipeline),
         traffic=traffic / (compute + traffic),

@@ -56,7 +56,7 @@ def decide(
 
 
 def _sequences(shape: ModelShape, sequences: float, dials: Dials) -> int:
-    """The law's batch in whole sequences, moved by up to a sixteenth so that devices or processes can share it."""
+    """The law's batch in whole sequences, moved a little so that devices or processes can share it."""
     if dials.gpus is None or dials.hardware is None:
         return _multiple(sequences, layout.dealing(sequences, dials.sharers))
     dealt = layout.dealt(shape, sequences, dials.gpus, dials.hardware, dials.utilisation)

@@ -72,6 +72,8 @@ class Waits(Record):
     """Devices that the layout does not use."""
     steps: float
     """What a step costs whatever its batch."""
+    network: float
+    """Gradients and weights that take longer to exchange between the copies than the step's compute."""
     bubble: float
     """Pipeline stages that wait for the first or the last micro-batch: (p - 1) / (m + p - 1) under 1F1B."""
     uneven: float
