@@ -176,7 +176,9 @@ def test_a_shape_bent_by_what_is_fixed_is_said() -> None:
     assert not any("width / layers" in w for w in usual)
     for name in ("7b", "67b"):
         made = plan("deepseek", recipe=RECIPES / f"deepseek-{name}.toml")
-        assert not any("width / layers" in w for w in made.warnings)
+        assert not any("width / layers" in w or "usual shapes" in w for w in made.warnings)
+    for fixed in ({"d_ffn": 256 * 200}, {"d_model": 2048, "d_ffn": 1024}, {"d_model": 4096, "n_head": 8}):
+        assert any("laws hold for usual shapes" in w for w in plan("deepseek", flops=1e20, shape=fixed).warnings)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +199,14 @@ def test_a_shape_bent_by_what_is_fixed_is_said() -> None:
         ({"flops": 1e22, "shape": {"d_model": 2048.5}}, "whole number"),
         ({"flops": 1e22, "shape": {"n_layer": 0}}, "whole number"),
         ({"flops": 1e22, "shape": {"n_layer": "many"}}, "whole number"),
+        ({"flops": 1e22, "shape": {"d_model": "2K"}}, "exponent: 2048"),
+        ({"flops": 1e22, "shape": {"d_model": 10**9}}, "d_model = 1000000000 is not between 8 and 256000"),
+        ({"flops": 1e22, "shape": {"n_layer": 10**6}}, "n_layer = 1000000 is not between 1 and 10000"),
+        ({"flops": 1e22, "shape": {"vocab_size": 10**12}}, "vocab_size = 1e+12 is not between 2 and 10000000"),
+        ({"flops": 1e22, "shape": {"seq_len": 1}}, "seq_len = 1 is not between 8 and 10000000"),
+        ({"flops": 1e22, "shape": {"d_ffn": 1}}, "d_ffn = 1 is not between 8 and 1024000"),
+        ({"flops": 1e22, "shape": {"d_model": 4096, "d_ffn": 8}}, "permitted here: 256 to 524288"),
+        ({"flops": 1e22, "shape": {"d_model": 4096, "n_head": 1}}, "head_dim = 4096"),
         ({"flops": 1e22, "model": ModelSection(d_model=2048, n_head=7)}, "not divisible by n_head"),
         ({"flops": 1e20, "utilisation": 1.5}, "share of the peak"),
         ({"flops": 1e20, "unique_tokens": -1.0}, "unique-tokens"),
