@@ -12,6 +12,8 @@ from forescale.cli.left_out import left_out
 from forescale.cli.plan_columns import plans
 from forescale.cli.words import num, percent, span, unit
 
+BORROWED = ("allocation of compute", "learning-rate law", "batch law")
+"""Laws that a plan may have from others, as it names them."""
 LEDGER_COLUMNS = (
     "plan", "run", "kind", "at", "FLOPs", "× ladder", "forecast", "interval", "outcome", "error", "inside", "counts",
 )  # fmt: skip
@@ -155,12 +157,17 @@ def plan(data: Data, out: Console) -> None:
     if "plans" in data:
         return plans(data, out)
     model, say = data["model"], data["laws_say"]
+    whose = {key: f" ({data['borrowed'][key]})" if key in (data.get("borrowed") or {}) else "" for key in BORROWED}
     rows = [
         ("FLOPs (M x tokens)", num(data["flops"]), num(data["flops_asked"]) + " asked"),
-        ("FLOPs a token, M", num(data["flops_per_token"]), num(say["flops_per_token"])),
-        ("tokens", num(data["tokens"]), num(say["tokens"])),
-        ("batch (tokens)", num(data["batch_tokens"]), num(say["batch_tokens"])),
-        ("learning rate", num(data["learning_rate"]), num(say["learning_rate"])),
+        (
+            "FLOPs a token, M",
+            num(data["flops_per_token"]),
+            num(say["flops_per_token"]) + whose["allocation of compute"],
+        ),
+        ("tokens", num(data["tokens"]), num(say["tokens"]) + whose["allocation of compute"]),
+        ("batch (tokens)", num(data["batch_tokens"]), num(say["batch_tokens"]) + whose["batch law"]),
+        ("learning rate", num(data["learning_rate"]), num(say["learning_rate"]) + whose["learning-rate law"]),
         ("steps, warm-up", f"{num(data['steps'])}, {num(data['warmup_steps'])}", ""),
         ("epochs", num(data["epochs"], 3), ""),
     ]

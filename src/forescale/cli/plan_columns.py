@@ -58,5 +58,6 @@ def _column(plan: Data) -> dict[str, str]:
         "level": percent(forecast["level"], 0) if forecast and forecast["interval"] else "",
         "x measured compute": num(forecast["extrapolation"]["flops"], 3) if forecast else "",
         "laws": plan["laws"],
+        "not of these laws": "; ".join(f"{what}: {whose}" for what, whose in (plan.get("borrowed") or {}).items()),
         "warnings": num(len(plan["warnings"])),
     }

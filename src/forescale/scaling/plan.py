@@ -16,7 +16,7 @@ from forescale.base.records.spec import MULTI_STEP
 from forescale.base.shape import ModelShape
 from forescale.scaling import budget, cost, published
 from forescale.scaling.dials import Asked, Dials, resolve
-from forescale.scaling.guide import Guide
+from forescale.scaling.guide import OWN_LOSS, Guide
 from forescale.scaling.memory import checkpoint_gib
 from forescale.scaling.planned_run import Run, Wishes
 from forescale.scaling.shapes import ShapeRules, proportions, size_of
@@ -166,7 +166,15 @@ def _decide(
         utilisation=dials.utilisation if hardware else None,
         unique_tokens=wishes.unique_tokens,
         serve_tokens=wishes.serve_tokens,
+        borrowed=_borrowed(guide, run),
     )  # fmt: skip
+
+
+def _borrowed(guide: Guide, run: Run) -> dict[str, str]:
+    """What is not of these laws, by name."""
+    if run.weighed_by in (None, OWN_LOSS):
+        return dict(guide.borrowed)
+    return guide.borrowed | {"size against tokens": str(run.weighed_by)}
 
 
 def _forecast(
@@ -185,8 +193,8 @@ def _forecast(
         warnings.append(f"no forecast: {error.what}: {error.why}; {error.remedy}")
         return None
     conditions = dict(wishes.conditions)
-    if wishes.unique_tokens is not None and tokens > wishes.unique_tokens:
-        conditions.setdefault("unique_tokens", wishes.unique_tokens)
+    if wishes.unique_tokens is not None:
+        conditions["unique_tokens"] = wishes.unique_tokens
     made = forecast(
         laws, model_scale=size, tokens=tokens, level=wishes.level, conditions=conditions or None, credited=credited
     )

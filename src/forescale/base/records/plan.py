@@ -160,6 +160,8 @@ class Plan(Record):
     utilisation: float | None = None
     unique_tokens: float | None = None
     serve_tokens: float | None = None
+    borrowed: dict[str, str] = Field(default_factory=dict)
+    """What did not come from `laws`, and whose it is: laws that these lack, and what weighs size against tokens."""
     seconds: float | None = None
     """Expected duration where seconds per token were measured."""
 
