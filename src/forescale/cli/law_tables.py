@@ -10,7 +10,7 @@ from rich.console import Console
 from forescale.cli.grid import Data, anything, cell, table
 from forescale.cli.left_out import left_out
 from forescale.cli.plan_columns import plans
-from forescale.cli.words import num, percent, span, unit
+from forescale.cli.words import duration, num, percent, span, unit
 
 BORROWED = ("allocation of compute", "learning-rate law", "batch law")
 """Laws that a plan may have from others, as it names them."""
@@ -185,6 +185,8 @@ def plan(data: Data, out: Console) -> None:
             f"{layout['micro_batch']} sequences a micro-batch, {num(layout['memory_gib_per_device'], 3)} GiB a device, "
             f"{num(layout['days'], 3)} days" + _device(data)
         )
+    if data.get("seconds") is not None:
+        out.print(f"time: {duration(data['seconds'])} on this machine, by the speed measured now")
     alone = f" of {data.get('device')} that never wait, at {percent(data.get('utilisation'), 0)} of peak"
     of = alone if data.get("device") and not layout else ""
     out.print(

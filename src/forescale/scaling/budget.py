@@ -14,24 +14,28 @@ TRIES = 16
 
 
 def within(asked: Asked, limit_hours: float | None, hours_of: Callable[[Asked], float | None]) -> Asked:
-    """`asked`, with as much less compute as its devices' waiting costs. `hours_of` a budget; None: no layout holds it.
+    """`asked`, with as much less compute as its devices' waiting costs, or as much more as another batch saves.
 
-    What is fixed twice over (shape and tokens) stays, and so does a run that no number of hours holds.
+    `hours_of` a budget; None: no layout holds it. What is fixed twice over (shape and tokens) stays, and so does a run
+    that no number of hours holds.
     """
     if limit_hours is None or (asked.shape is not None and asked.tokens is not None):
         return asked
-    low, high, flops = None, asked.flops, asked.flops
+    low, high, flops = None, math.inf, asked.flops
     for _ in range(TRIES):
         taken = hours_of(replace(asked, flops=flops))
-        if taken is None:
+        if taken is None and low is None:
             break
-        if taken <= OVER * limit_hours:
+        if taken is not None and taken <= OVER * limit_hours:
             low = flops
-            if taken >= UNDER * limit_hours or flops == asked.flops:
+            if taken >= UNDER * limit_hours:
                 break
         else:
             high = flops
-        if low is not None and high / low < OVER:
-            break
-        flops = math.sqrt(low * high) if low is not None else flops * (limit_hours / taken) ** 1.5
+        if low is not None and high < math.inf:
+            if high / low < OVER:
+                break
+            flops = math.sqrt(low * high)
+        elif taken is not None:
+            flops *= limit_hours / taken if low is not None else (limit_hours / taken) ** 1.5
     return asked if low is None else replace(asked, flops=low)

@@ -141,10 +141,8 @@ class Guide:
             return f"the split of {split} and these laws' own loss frontier"
         return f"the split of {split} and the slope {FRONTIER_SLOPE} of the loss frontier in {FRONTIER_SOURCE}"
 
-    def beyond(self, flops: float) -> float | None:
-        """How far a compute (M x D) lies beyond what the laws were measured on; None: not known."""
+    def beyond(self, shape: ModelShape, tokens: float) -> float | None:
+        """How far a run's compute, as the laws count it, lies beyond what they were measured on; None: not known."""
         if self.laws.largest is None:
             return None
-        m, tokens = self.split(flops)
-        own = self.laws.flops_factor * self.family.convert(m, "M", self.laws.scale) * tokens
-        return own / self.laws.largest.flops
+        return self.laws.flops_factor * size_of(shape, self.laws.scale) * tokens / self.laws.largest.flops

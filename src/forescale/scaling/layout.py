@@ -153,7 +153,7 @@ def _reason(shape: ModelShape, sequences: int, gpus: int, device: Device) -> str
     """Why no layout was found, and what would do: other batches, or more devices."""
     enough = _enough(shape, sequences, device)
     more = f"--gpus {enough} or more" if enough is not None else "devices with more memory, or a smaller shape"
-    other = dealt(shape, sequences, gpus, device, 1.0) or smallest_batch(shape, gpus, device)
+    other = dealt(shape, sequences, gpus, device, 1.0)
     if other is not None:
         return (
             f"a batch of {sequences:,} sequences cannot be dealt to {gpus:,} x {device.name} so that the model fits:"
@@ -161,8 +161,9 @@ def _reason(shape: ModelShape, sequences: int, gpus: int, device: Device) -> str
         )
     least = memory(shape, Split(1, 1, 1), 1)
     return (
-        f"{gpus:,} x {device.name} ({device.memory_gib:g} GiB each) cannot hold this model: weights, optimizer and one "
-        f"sequence want about {least.total:,.0f} GiB in all; try {more}"
+        f"{gpus:,} x {device.name} ({device.memory_gib:g} GiB each) cannot hold this model with a batch of"
+        f" {sequences:,} sequences: weights, optimizer and one sequence want about {least.total:,.0f} GiB in all;"
+        f" try {more}"
     )
 
 

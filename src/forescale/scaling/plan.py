@@ -214,7 +214,7 @@ def _doubts(
 ) -> list[str]:
     """What a careful reader should be told."""
     doubts = list(training.notes)
-    beyond = guide.beyond(flops)
+    beyond = guide.beyond(shape, flops / shape.flops_per_token)
     if beyond is not None and beyond > ROUNDED:
         loud = "FAR BEYOND" if beyond > FAR else "beyond"
         doubts.append(f"this plan lies {loud} the measured range: {beyond:,.3g} x the largest compute of its laws")
@@ -260,8 +260,8 @@ def _waiting(run: Run, dials: Dials) -> list[str]:
         said.append(f"it takes {run.hours / 24:.3g} days, the budget is for {limit / 24:.3g}: no shorter run was found")
     if limit is not None and run.hours is not None and run.hours < BUSY * limit:
         said.append(
-            f"it takes {run.hours / 24:.3g} of the {limit / 24:.3g} days that the budget is for: the next larger shape"
-            " waits so much that it takes longer"
+            f"it takes {run.hours / 24:.3g} of the {limit / 24:.3g} days that the budget is for: larger runs take"
+            " longer, for what their devices wait, or fit no layout"
         )
     return said
 

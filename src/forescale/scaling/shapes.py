@@ -220,13 +220,13 @@ def nearest(size: float, rules: ShapeRules, *, scale: Scale = "M") -> ModelShape
 
 
 def _widths(rules: ShapeRules) -> list[int]:
-    """Widths to try: multiples of the head's; beyond 16 heads every second, beyond 64 every eighth."""
+    """Widths to try: multiples of the head's; beyond 16 heads every second, beyond 64 every eighth, and so on."""
     if rules.d_model is not None:
         return [rules.d_model]
     if rules.n_head is not None:
         return [rules.n_head * rules.head_dim]
     unit = rules.head_dim
-    counts = [*range(1, 17), *range(18, 65, 2), *range(72, 257, 8)]
+    counts = [*range(1, 17), *range(18, 65, 2), *range(72, 257, 8), *range(288, 2001, 32)]
     # below one head's width a single narrow head; some widths between the first few heads
     between = [w for w in range(8, 129, 8) if w < unit or unit <= 16]
     widths = {*between, *(unit * c for c in counts)}
