@@ -125,3 +125,22 @@ def test_money_is_kept_whatever_waits(gpus: int, money: float) -> None:
 
 def test_devices_know_their_links() -> None:
     assert all(d.link > 1e10 and (d.network is None or d.network <= d.link) for d in DEVICES.values())
+
+
+def test_what_another_batch_saves_is_spent() -> None:
+    """Days are kept from below too: a batch that reaches the same loss sooner leaves time for a larger run."""
+    plain, money = (
+        plan("deepseek", days=100, gpus=8, device="h100", price=2.0, objective=objective)  # type: ignore[arg-type]
+        for objective in ("flops", "money")
+    )
+    assert plain.layout is not None
+    assert money.layout is not None
+    assert money.layout.days == pytest.approx(plain.layout.days, rel=0.04)
+    assert money.flops_asked > 1.1 * plain.flops_asked
+
+
+def test_how_far_a_plan_lies_is_said_alike() -> None:
+    made = plan("epoch", flops=1e22)
+    assert made.forecast is not None
+    beyond = made.forecast.extrapolation.flops
+    assert any(f"{beyond:,.3g} x the largest compute" in w for w in made.warnings)
