@@ -107,3 +107,32 @@ def test_a_missing_plan_names_those_that_are_there(run: Any, space: Path) -> Non
     with pytest.raises(ArtifactError) as caught:
         forescale.Project(space).plans(["other"])
     assert "1.00e13" in caught.value.remedy
+
+
+def test_waiting_and_borrowed_laws_are_read_in_both_forms(run: Any, empty_home: Path) -> None:
+    """What devices wait for, and what is not of the laws asked for: in words, in a column, and as JSON."""
+    asked = (
+        "plan",
+        "--flops",
+        "1e21",
+        "--laws",
+        "llama3",
+        "--unique-tokens",
+        "1e9",
+        "--gpus",
+        "1000",
+        "--device",
+        "h100",
+    )
+    alone = run(*asked)
+    assert alone.code == 0
+    said = " ".join(alone.out.split())
+    assert "while they work, which is" in said
+    assert "(deepseek)" in said
+    data = run(*asked, "--json").json
+    assert f"which is {100 * data['layout']['busy']:.0f}% of the time" in said
+    assert data["borrowed"]["batch law"] == "deepseek"
+    assert "Fig. 5" in data["borrowed"]["size against tokens"]
+    both = " ".join(run(*asked, "--laws", "deepseek").out.split())
+    assert "not of these laws" in both
+    assert "time at work" in both

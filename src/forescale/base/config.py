@@ -49,25 +49,30 @@ class TokenizerSection(Section):
 
 
 class ModelSection(Section):
-    """Fixes what a plan would choose; None (the default): the plan chooses. Rules (multiples, heads) always hold."""
+    """Fixes what a plan would choose; None (the default): the plan chooses. Rules (multiples, heads) always hold.
 
-    n_layer: int | None = None
+    Ranges end at ten times the largest published: 1,000 layers (DeepNet), a width of 25,600 with 160 heads and a
+    feed-forward layer of 102,400 (Megatron-LM's 1T), heads of 256 (Gemma), 1M vocabulary rows (XLM-V) and positions
+    (LWM). Nobody means more, and a mistyped exponent does.
+    """
+
+    n_layer: int | None = Field(None, ge=1, le=10_000)
     """Transformer blocks. Default none: the plan chooses. Paper: 30 (7B), 95 (67B)."""
-    d_model: int | None = None
+    d_model: int | None = Field(None, ge=8, le=256_000)
     """Width of the residual stream. Default none: the plan chooses. Paper: 4096, 8192."""
-    n_head: int | None = None
+    n_head: int | None = Field(None, ge=1, le=1_600)
     """Query heads. Default none: d_model / head_dim. Paper: 32, 64."""
-    n_kv_head: int | None = None
+    n_kv_head: int | None = Field(None, ge=1, le=1_600)
     """Key/value heads, a divisor of n_head. Default none: n_head. Paper: 32, 8 (grouped queries)."""
-    d_ffn: int | None = None
+    d_ffn: int | None = Field(None, ge=8, le=1_024_000)
     """Width of the feed-forward layer. Default none: by ffn_multiple."""
-    vocab_size: int | None = None
+    vocab_size: int | None = Field(None, ge=2, le=10_000_000)
     """Rows of the embedding; None: the tokenizer's. Paper: 102,400."""
-    seq_len: int = Field(4096, ge=8)
+    seq_len: int = Field(4096, ge=8, le=10_000_000)
     """Positions a sequence. Default 4096 (paper 2.1)."""
-    ffn_multiple: int = Field(256, ge=1)
+    ffn_multiple: int = Field(256, ge=1, le=1_024_000)
     """The feed-forward width is 8/3 of the width rounded up to this. Default 256 (published configurations)."""
-    head_dim: int = Field(128, ge=2)
+    head_dim: int = Field(128, ge=2, le=2_560)
     """Width of a head that the plan aims at. Default 128 (paper 2.3)."""
     init_std: float | None = None
     """Initial standard deviation; None: 0.384 / sqrt(d_model), the paper's 0.006 at d = 4096."""

@@ -10,8 +10,10 @@ from rich.console import Console
 from forescale.cli.grid import Data, anything, cell, table
 from forescale.cli.left_out import left_out
 from forescale.cli.plan_columns import plans
-from forescale.cli.words import num, percent, span, unit
+from forescale.cli.words import duration, num, percent, span, unit
 
+BORROWED = ("allocation of compute", "learning-rate law", "batch law")
+"""Laws that a plan may have from others, as it names them."""
 LEDGER_COLUMNS = (
     "plan", "run", "kind", "at", "FLOPs", "× ladder", "forecast", "interval", "outcome", "error", "inside", "counts",
 )  # fmt: skip
@@ -155,12 +157,17 @@ def plan(data: Data, out: Console) -> None:
     if "plans" in data:
         return plans(data, out)
     model, say = data["model"], data["laws_say"]
+    whose = {key: f" ({data['borrowed'][key]})" if key in (data.get("borrowed") or {}) else "" for key in BORROWED}
     rows = [
         ("FLOPs (M x tokens)", num(data["flops"]), num(data["flops_asked"]) + " asked"),
-        ("FLOPs a token, M", num(data["flops_per_token"]), num(say["flops_per_token"])),
-        ("tokens", num(data["tokens"]), num(say["tokens"])),
-        ("batch (tokens)", num(data["batch_tokens"]), num(say["batch_tokens"])),
-        ("learning rate", num(data["learning_rate"]), num(say["learning_rate"])),
+        (
+            "FLOPs a token, M",
+            num(data["flops_per_token"]),
+            num(say["flops_per_token"]) + whose["allocation of compute"],
+        ),
+        ("tokens", num(data["tokens"]), num(say["tokens"]) + whose["allocation of compute"]),
+        ("batch (tokens)", num(data["batch_tokens"]), num(say["batch_tokens"]) + whose["batch law"]),
+        ("learning rate", num(data["learning_rate"]), num(say["learning_rate"]) + whose["learning-rate law"]),
         ("steps, warm-up", f"{num(data['steps'])}, {num(data['warmup_steps'])}", ""),
         ("epochs", num(data["epochs"], 3), ""),
     ]
@@ -178,8 +185,12 @@ def plan(data: Data, out: Console) -> None:
             f"{layout['micro_batch']} sequences a micro-batch, {num(layout['memory_gib_per_device'], 3)} GiB a device, "
             f"{num(layout['days'], 3)} days" + _device(data)
         )
+    if data.get("seconds") is not None:
+        out.print(f"time: {duration(data['seconds'])} on this machine, by the speed measured now")
+    alone = f" of {data.get('device')} that never wait, at {percent(data.get('utilisation'), 0)} of peak"
+    of = alone if data.get("device") and not layout else ""
     out.print(
-        f"cost: {num(cost['device_hours'])} device-hours, money {num(cost['money'])}, "
+        f"cost: {num(cost['device_hours'])} device-hours{of}, money {num(cost['money'])}, "
         f"ladder's share {percent(cost['ladder_share'])}, checkpoint {num(data['checkpoint_gib'], 3)} GiB"
     )
     if data["forecast"]:
@@ -200,7 +211,11 @@ def plan(data: Data, out: Console) -> None:
 def _device(data: Data) -> str:
     if not data.get("device"):
         return ""
-    return f" on {num(data.get('gpus'))} {data['device']} at {percent(data.get('utilisation'), 0)} of peak"
+    layout, gpus = data["layout"], data.get("gpus")
+    used = layout["data"] * layout["tensor"] * layout["pipeline"]
+    which = f"{num(used)} of {num(gpus)}" if used != gpus else num(gpus)
+    said = f" on {which} {data['device']} at {percent(data.get('utilisation'), 0)} of peak while they work"
+    return said if layout.get("busy") is None else f"{said}, which is {percent(layout['busy'], 0)} of the time"
 
 
 def compare(data: Data, out: Console) -> None:

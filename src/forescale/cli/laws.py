@@ -192,7 +192,13 @@ def plan(
         float | None, typer.Option("--price", parser=number, metavar="P", help="For one device and one hour.")
     ] = None,
     utilisation: Annotated[
-        float, typer.Option("--utilisation", parser=fraction, metavar="SHARE", help="Of the device's peak rate.")
+        float,
+        typer.Option(
+            "--utilisation",
+            parser=fraction,
+            metavar="SHARE",
+            help="Of the peak rate, by a device that has work; what its layout makes it wait is counted besides.",
+        ),
     ] = 0.4,
     laws: Annotated[
         list[str] | None,

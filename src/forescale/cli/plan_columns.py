@@ -45,6 +45,8 @@ def _column(plan: Data) -> dict[str, str]:
         "devices": f"{num(plan['gpus'])} x {plan['device']}" if plan["device"] and plan["gpus"] else "",
         "data x tensor x pipeline": f"{layout['data']} x {layout['tensor']} x {layout['pipeline']}" if layout else "",
         "GiB a device": num(layout["memory_gib_per_device"], 3) if layout else "",
+        "utilisation at work": percent(plan["utilisation"], 0) if plan["utilisation"] and plan["gpus"] else "",
+        "time at work": percent(layout["busy"], 0) if layout and layout["busy"] is not None else "",
         "days": num(layout["days"], 3) if layout else "",
         "measured time": duration(plan["seconds"]) if plan["seconds"] is not None else "",
         "device-hours": num(cost["device_hours"]),
@@ -56,5 +58,6 @@ def _column(plan: Data) -> dict[str, str]:
         "level": percent(forecast["level"], 0) if forecast and forecast["interval"] else "",
         "x measured compute": num(forecast["extrapolation"]["flops"], 3) if forecast else "",
         "laws": plan["laws"],
+        "not of these laws": "; ".join(f"{what}: {whose}" for what, whose in (plan.get("borrowed") or {}).items()),
         "warnings": num(len(plan["warnings"])),
     }

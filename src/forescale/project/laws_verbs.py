@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -197,7 +198,7 @@ def forecast_verb(
             raise ConfigError("--at POINTS.csv needs --out PRED.csv", key="out")
         from forescale.project.points import forecast_points
 
-        return forecast_points(record, at, out, level=level, conditions=conditions)
+        return forecast_points(record, at, out, level=level, conditions={**_corpus_of(laws), **(conditions or {})})
     if not one:
         raise ConfigError(
             "what is to be forecast?", remedy="give --flops C, or --model-scale X and --tokens D, or --at POINTS.csv"
@@ -207,9 +208,26 @@ def forecast_verb(
     from forescale.scaling.fit import UNTRUSTED
     from forescale.scaling.forecast import forecast
 
-    made = forecast(record, flops=flops, model_scale=model_scale, tokens=tokens, level=level, conditions=conditions)
+    corpus = _corpus_of(laws)
+    given = {**corpus, **(conditions or {})}
+    made = forecast(record, flops=flops, model_scale=model_scale, tokens=tokens, level=level, conditions=given)
+    if "unique_tokens" not in (conditions or {}) and made.tokens > corpus.get("unique_tokens", math.inf):
+        words = "unique tokens are those of the workspace's corpus: --conditions unique_tokens=U says otherwise"
+        made = made.model_copy(update={"warnings": [*made.warnings, words]})
     distrust = [text for text in record.warnings if text.endswith(UNTRUSTED) and text not in made.warnings]
     return made.model_copy(update={"warnings": [*distrust, *made.warnings]}) if distrust else made
+
+
+def _corpus_of(laws: str | Path) -> dict[str, int]:
+    """The unique tokens that a target of a workspace's own laws has; nothing for other laws, or where not known."""
+    from forescale.project.plan_verb import corpus_tokens
+
+    folder = Path(laws) if Path(laws).is_dir() else Path(laws).parent
+    space = Workspace(folder.resolve().parent)
+    if not space.recipe.exists() or folder.resolve() != space.laws or not Path(laws).exists():
+        return {}
+    tokens = corpus_tokens(space)
+    return {} if tokens is None else {"unique_tokens": tokens}
 
 
 def ledger_verb(*, workspace: Path | None = None) -> LedgerView:

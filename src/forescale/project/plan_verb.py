@@ -52,7 +52,7 @@ def facts(space: Workspace | None, overrides: Sequence[str] = (), recipe: Path |
         model=model,
         schedule=whole.schedule,
         laws=laws,
-        unique_tokens=tokens.train.tokens if tokens else None,
+        unique_tokens=corpus_tokens(space),
         validation_id=tokens.validation_id if tokens else "",
         ladder_flops=_ladder_flops(space),
         conditions={"seq_len": model.seq_len, "weight_decay": whole.train.weight_decay},
@@ -93,7 +93,9 @@ def plan_verb(
     seconds = seconds_per_token
     if minutes is not None and seconds is None:
         seconds = measured_seconds(minutes, known.model, shape or {})
-    conditions = known.conditions if own is not None and own is known.laws else None
+    conditions = dict(known.conditions) if own is not None and own is known.laws else {}
+    if known.unique_tokens is not None:  # whatever laws forecast it, the run is on this corpus
+        conditions["unique_tokens"] = known.unique_tokens
 
     def make(fixed: Mapping[str, float] | None) -> Plan:
         return plan(
@@ -170,6 +172,12 @@ def measured_seconds(minutes: float, model: ModelSection, shape: Mapping[str, fl
     shapes = list(dict.fromkeys(nearest(factor * centre, rules) for factor in SPREAD))
     batches = [max(one.seq_len, 1024 // one.seq_len * one.seq_len) for one in shapes]
     return measure(shapes, batches).target_seconds_per_token
+
+
+def corpus_tokens(space: Workspace) -> int | None:
+    """Training tokens of a workspace's corpus; None: not tokenized yet."""
+    tokens = _tokens(space)
+    return None if tokens is None else tokens.train.tokens
 
 
 def _tokens(space: Workspace) -> TokensSummary | None:

@@ -30,7 +30,7 @@ def forecast_points(
     raw = read_rows(at)
     if not raw.rows:
         raise InputError(f"{at} has no rows", remedy="one target a row: a size and tokens, or flops", file=at)
-    known = set(laws.conditions) - {"lr", "batch_tokens"}
+    known = {*laws.conditions, "unique_tokens"} - {"lr", "batch_tokens"}
     made: list[dict[str, Any]] = []
     warnings: dict[str, None] = {}
     for place, row in enumerate(raw.rows):

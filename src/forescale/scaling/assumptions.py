@@ -26,6 +26,10 @@ PER_EPOCH_DOUBLING = 0.02
 """Charged upwards per doubling beyond: the law of repeats was measured to some tens of epochs (our choice)."""
 HURTS_ONLY = ("unique_tokens",)
 """Differences that can only raise the loss: they widen the interval upwards."""
+ROUNDED = 0.01
+"""Token counts this near one another are one count: runs end at whole steps and windows."""
+FRESH = "as many as its tokens"
+"""What is assumed of a target's unique tokens where nobody names them: no token is seen twice."""
 RATIO_STEP = 0.003
 """Charged per unit of ln(tokens / size) beyond the ladder's own range."""
 
@@ -33,11 +37,11 @@ RATIO_STEP = 0.003
 def assumptions_of(laws: Laws, size: float, tokens: float, conditions: Mapping[str, Any]) -> list[Assumption]:
     """Every condition of the ladder, whether the target shares it or not, and what a difference is charged."""
     found = []
-    names = list(dict.fromkeys((*laws.conditions, *conditions)))
+    names = list(dict.fromkeys((*laws.conditions, *conditions, "unique_tokens")))
     for name in names:
         ladder, target = laws.conditions.get(name), conditions.get(name)
         if name == "unique_tokens":
-            found.append(_epochs(ladder, target, tokens))
+            found.append(_epochs(ladder, number(target) or corpus_tokens(laws), tokens))
         elif name in ("lr", "batch_tokens") and target is None:
             continue  # those follow their laws, and are given with the forecast
         else:
@@ -68,13 +72,26 @@ def _charge(name: str, ladder: Any, target: Any) -> float:
     return 0.0 if str(target) in [str(w) for w in words] else OTHER.get(name, UNKNOWN)
 
 
-def _epochs(ladder: Any, target: Any, tokens: float) -> Assumption:
-    """Repetition: the target's tokens over its unique ones (the ladder's, where it names none).
+def corpus_tokens(laws: Laws) -> float | None:
+    """How many tokens a corpus has, where its runs tell: some saw them twice, or the table names more than were seen.
 
-    What repeats are expected to cost where the target names its unique tokens moves the forecast itself.
+    A run that saw each token once tells only that there are as many as it saw.
     """
-    values = [number(v) for v in (ladder if isinstance(ladder, list) else [ladder])]
-    unique = number(target) or max((v for v in values if v), default=None)
-    epochs = tokens / unique if unique else 1.0
+    said = laws.conditions.get("unique_tokens")
+    most = max((n for v in (said if isinstance(said, list) else [said]) if (n := number(v))), default=0.0)
+    if laws.largest is None or not most > 0:
+        return None
+    return None if abs(most / laws.largest.tokens - 1) < ROUNDED else most
+
+
+def _epochs(ladder: Any, unique: float | None, tokens: float) -> Assumption:
+    """Repetition: the target's tokens over its unique ones, or those of the ladder's corpus where its runs tell.
+
+    Where nobody names them, its tokens are taken to be new: that is said, and nothing is charged. What repeats are
+    expected to cost where the target names its unique tokens moves the forecast itself.
+    """
+    if unique is None:
+        return Assumption(what="unique_tokens", ladder=ladder, target=FRESH)
+    epochs = tokens / unique
     charged = PER_EPOCH_DOUBLING * math.log2(epochs / FREE_EPOCHS) if epochs > FREE_EPOCHS else 0.0
     return Assumption(what="unique_tokens", ladder=ladder, target=unique, charged=charged)

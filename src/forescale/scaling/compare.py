@@ -19,6 +19,7 @@ import numpy.typing as npt
 from forescale.base.errors import InputError
 from forescale.base.records.compare import Better, Comparison, CorpusExponent, Crossing
 from forescale.base.records.laws import Laws
+from forescale.scaling.assumptions import ROUNDED, corpus_tokens
 from forescale.scaling.columns import apply_where, text_of
 from forescale.scaling.fit import fit
 from forescale.scaling.flat import FLAT
@@ -35,8 +36,6 @@ N_DRAWS = 2000
 GRID = 241
 BEYOND = 1000.0
 """Crossings are looked for up to this many times the largest compute."""
-ROUNDED = 0.01
-"""Token counts this near one another are one count: runs end at whole steps and windows."""
 
 
 def compare(
@@ -129,7 +128,7 @@ def compare_laws(
         if some_flat:  # a floor beside a falling law: an order beyond the runs would be the difference of two forms
             at = at[at <= 1.05 * high]
         draws = _Draws(usable, seed)
-        known = {name: tokens for name, laws in usable.items() if (tokens := _unique_tokens(laws))} | dict(unique or {})
+        known = {name: tokens for name, laws in usable.items() if (tokens := corpus_tokens(laws))} | dict(unique or {})
         better = [_order(draws, float(c), known) for c in at]
         warnings += _exhausted(better, known)
         crossings = _crossings(draws, low, high if some_flat else BEYOND * high)
@@ -236,18 +235,6 @@ class _Draws:
         growth = laws.predictive.sd_growth * distance(laws, size, tokens)
         error = math.sqrt(SHARED) * self.shared + math.sqrt(1 - SHARED) * self.own[name]
         return np.asarray(self.centre(name, flops) + around + growth * error)
-
-
-def _unique_tokens(laws: Laws) -> float | None:
-    """How many tokens a corpus has, where its runs tell: some saw them twice, or the table names more than were seen.
-
-    A run that saw each token once tells only that there are as many as it saw.
-    """
-    said = laws.conditions.get("unique_tokens")
-    most = max(said) if isinstance(said, list) and said else said
-    if laws.largest is None or not isinstance(most, (int, float)) or not most > 0:
-        return None
-    return None if abs(most / laws.largest.tokens - 1) < ROUNDED else float(most)
 
 
 def _repeats(draws: _Draws, flops: float, unique: Mapping[str, float]) -> dict[str, float]:

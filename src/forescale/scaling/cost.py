@@ -32,23 +32,33 @@ def pareto(
     price: float | None,
 ) -> list[ParetoPoint]:
     """Batches of 1/4 to 8 times the plan's that can be dealt to the devices, the tokens each needs for the plan's loss,
-    hours and money. `best` is the law's batch.
+    hours and money. `best` is the law's batch. Where devices are known, other batches are moved by up to an eighth so
+    that these can share them; one that no layout of them holds is left out.
 
     Tokens follow McCandlish et al. (2018, Eq. 5.1): steps S and tokens D that reach one loss obey
     (S / S_min - 1)(D / D_min - 1) = 1, so D = D_min (1 + B / B_crit). They are whole steps, and hours are the layout's:
     what the table says of a batch is what the plan with it says.
     """
     least = tokens / (1.0 + batch_tokens / (CRITICAL * best))
-    points: list[ParetoPoint] = []
-    for power in (-2, -1, 0, 1, 2, 3):
+    batches = {batch_tokens}
+    for power in (-2, -1, 1, 2, 3):
         sequences = batch_tokens * 2.0**power / shape.seq_len
-        dealt = layout.dealt(shape, sequences, gpus, device) if gpus and device else max(1, round(sequences))
-        if dealt is None or (points and points[-1].batch_tokens >= dealt * shape.seq_len):
-            continue
-        batch = dealt * shape.seq_len
+        if gpus and device:
+            dealt = layout.dealt(shape, sequences, gpus, device, utilisation)
+        else:
+            dealt = max(1, round(sequences))
+        if dealt is not None:
+            batches.add(dealt * shape.seq_len)
+    points: list[ParetoPoint] = []
+    for batch in sorted(batches):
         need = math.ceil(least * (1.0 + batch / (CRITICAL * best)) / batch - 1e-9) * batch
-        hours = layout.hours(shape, batch, need, gpus, device, utilisation) if gpus and device else None
-        money = hours * gpus * price if hours is not None and gpus and price is not None else None
+        hours = money = None
+        if gpus and device:
+            placed, _ = layout.choose(shape, batch, shape.flops_per_token * need, gpus, device, utilisation)
+            if placed is None:
+                continue
+            hours = 24.0 * placed.days
+            money = None if price is None else hours * gpus * price
         points.append(ParetoPoint(batch_tokens=batch, tokens=need, hours=hours, money=money))
     return points
 

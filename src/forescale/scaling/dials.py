@@ -11,8 +11,8 @@ from forescale.base.errors import ConfigError
 from forescale.base.shape import ModelShape
 from forescale.scaling.devices import Device, device
 from forescale.scaling.guide import Guide
-from forescale.scaling.layout import reach
 from forescale.scaling.shapes import ShapeRules, nearest
+from forescale.scaling.step_time import reach
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,15 @@ class Dials:
         return self.gpus if self.gpus is not None else self.ranks
 
     @property
+    def limit_hours(self) -> float | None:
+        """The hours that a budget of days, or of money for so many devices, gives a run; None: not limited so."""
+        if self.days is not None:
+            return 24.0 * self.days
+        if self.money is not None and self.price is not None and self.gpus is not None:
+            return self.money / self.price / self.gpus
+        return None
+
+    @property
     def hardware(self) -> Device | None:
         """The device of the table, if one was named."""
         return None if self.device is None else device(self.device)
@@ -78,7 +87,7 @@ def resolve(
     schedule: ScheduleSection,
     seconds_per_token: Callable[[ModelShape], float] | None,
 ) -> Asked:
-    """Turn the dial into FLOPs."""
+    """Turn the dial into FLOPs; days and money into those of devices that never wait (`budget.within` counts waits)."""
     shape = nearest(1e9, rules) if rules.fixed else None
     tokens = _tokens(dials, schedule)
     flops = _flops(dials)

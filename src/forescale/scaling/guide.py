@@ -13,6 +13,8 @@ from forescale.scaling.shapes import Family, ShapeRules, size_of
 
 FRONTIER_SLOPE = 0.094
 """alpha of L = E + k C^-alpha where laws have no surface: read off the paper's Fig. 5 (paper fact sheet 5.4)."""
+OWN_LOSS = "these laws' own loss"
+FRONTIER_SOURCE = "DeepSeek LLM (arXiv 2401.02954) Fig. 5"
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,18 @@ class Guide:
     learning_rate: Law
     batch: Law
     warnings: list[str] = field(default_factory=list)
+    borrowed: dict[str, str] = field(default_factory=dict)
+    """What the laws lack, and whose is used instead."""
 
     @classmethod
     def of(cls, laws: Laws, rules: ShapeRules) -> Guide:
         """Fill what `laws` lacks from `deepseek`, each gap named."""
         spare = published.laws("deepseek")
         warnings: list[str] = []
+        borrowed: dict[str, str] = {}
 
         def note(what: str) -> None:
+            borrowed[what] = "deepseek"
             warnings.append(f"these laws have no {what}: taken from `deepseek` ({spare.source})")
 
         allocation, scale = laws.allocation, laws.scale
@@ -75,6 +81,7 @@ class Guide:
             Law(rate, laws.scale) if rate is not None else Law(spare.learning_rate, spare.scale),
             Law(batch, laws.scale) if batch is not None else Law(spare.batch, spare.scale),
             warnings,
+            borrowed,
         )
 
     def split(self, flops: float) -> tuple[float, float]:
@@ -125,10 +132,17 @@ class Guide:
         frontier = self.laws.compute.alpha if self.laws.compute is not None else FRONTIER_SLOPE
         return frontier / max(a, 0.05), frontier / max(b, 0.05)
 
-    def beyond(self, flops: float) -> float | None:
-        """How far a compute (M x D) lies beyond what the laws were measured on; None: not known."""
+    def whose_slopes(self) -> str:
+        """Where `slopes` has them from, in words."""
+        if self.laws.surface is not None and min(self.laws.surface.alpha, self.laws.surface.beta) > 0:
+            return OWN_LOSS
+        split = "deepseek" if "allocation of compute" in self.borrowed else "these laws"
+        if self.laws.compute is not None:
+            return f"the split of {split} and these laws' own loss frontier"
+        return f"the split of {split} and the slope {FRONTIER_SLOPE} of the loss frontier in {FRONTIER_SOURCE}"
+
+    def beyond(self, shape: ModelShape, tokens: float) -> float | None:
+        """How far a run's compute, as the laws count it, lies beyond what they were measured on; None: not known."""
         if self.laws.largest is None:
             return None
-        m, tokens = self.split(flops)
-        own = self.laws.flops_factor * self.family.convert(m, "M", self.laws.scale) * tokens
-        return own / self.laws.largest.flops
+        return self.laws.flops_factor * size_of(shape, self.laws.scale) * tokens / self.laws.largest.flops

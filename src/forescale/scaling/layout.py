@@ -1,187 +1,191 @@
-"""Memory, parallel layout and time of a run on many devices (paper 2.4: data, tensor and pipeline axes, ZeRO)."""
+"""Which devices do what: the data, tensor and pipeline split (paper 2.4) that fits and is soonest done."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from forescale.base.records.plan import Layout
 from forescale.base.shape import ModelShape
 from forescale.scaling.devices import Device
+from forescale.scaling.memory import USABLE, Split, memory
+from forescale.scaling.step_time import run_hours, step_seconds, turns_seconds, waits
 
-GIB = 2.0**30
-STATE_BYTES = 16
-"""Bytes a parameter that are sharded over all ranks: fp32 weight, gradient and two moments of AdamW."""
-CHECKPOINT_BYTES = 12
-"""Bytes a parameter on disk: fp32 weight and two moments."""
-ACTIVATION_BYTES = 34
-"""Bytes a token, layer and unit of width kept for backward in bf16 with flash attention (Korthikanti 2022, Eq. 1)."""
-LOGIT_BYTES = 4
-"""Bytes a logit: bf16 and its gradient, in place (paper 2.4)."""
-USABLE = 0.9
-"""Share of a device's memory that may be planned; the rest is fragmentation, buffers and the runtime (our choice)."""
-SECONDS_A_DAY = 86_400
-STEP_FLOOR = 0.02
-"""Seconds that a step costs whatever its batch: launches and one round of collectives (our choice)."""
-NEAR = math.sqrt(2.0)
-"""A batch may move by this factor to one that can be dealt out."""
-
-
-@dataclass(frozen=True)
-class Need:
-    """What one device must hold, in GiB."""
-
-    state: float
-    activations: float
-
-    @property
-    def total(self) -> float:
-        """All of it."""
-        return self.state + self.activations
-
-
-def memory(shape: ModelShape, data: int, tensor: int, pipeline: int, micro_batch: int) -> Need:
-    """Memory of the fullest rank, everything sharded over all ranks and two blocks gathered at a time."""
-    params = shape.params
-    block = shape.block_weights / shape.n_layer
-    gathered = 2 * (2 * block + shape.vocab_size * shape.d_model) / tensor  # bf16: two blocks, one embedding
-    state = STATE_BYTES * params / (data * tensor * pipeline) + gathered
-    tokens = micro_batch * shape.seq_len
-    # 1F1B: the first stage keeps `pipeline` micro-batches of its n_layer / pipeline layers: n_layer in all
-    kept = ACTIVATION_BYTES * tokens * shape.d_model * shape.n_layer / tensor
-    logits = LOGIT_BYTES * tokens * shape.vocab_size / tensor
-    return Need(state / GIB, (kept + logits) / GIB)
-
-
-def days(flops: float, gpus: int, device: Device, utilisation: float) -> float:
-    """Days for `flops` (M x D): `utilisation` is the share of the device's peak that M counts for."""
-    return flops / (gpus * device.peak_flops * utilisation * SECONDS_A_DAY)
-
-
-def hours(shape: ModelShape, batch_tokens: int, tokens: float, gpus: int, device: Device, utilisation: float) -> float:
-    """Hours of a run: its compute on the devices that its batch keeps busy, and each step's own floor.
-
-    A device is busy where a rank has a sequence a step, or a share of one by tensor parallelism.
-    """
-    busy = min(gpus, max(1, batch_tokens // shape.seq_len) * _widest(shape, gpus, device))
-    compute = 24.0 * days(shape.flops_per_token * tokens, busy, device, utilisation)
-    return compute + math.ceil(tokens / batch_tokens - 1e-9) * STEP_FLOOR / 3600.0
-
-
-def reach(n_days: float, gpus: int, device: Device, utilisation: float) -> float:
-    """FLOPs (M x D) of so many days."""
-    return n_days * gpus * device.peak_flops * utilisation * SECONDS_A_DAY
-
-
-def checkpoint_gib(shape: ModelShape) -> float:
-    """Size of a resumable checkpoint."""
-    return CHECKPOINT_BYTES * shape.params / GIB
-
-
-def dealing(sequences: float, gpus: int | None) -> int:
-    """What the batch, in sequences, is best a multiple of, so that `gpus` devices can share it: the largest halving of
-    their number that moves the batch by no more than a sixteenth.
-
-    >>> dealing(527.0, 64), dealing(100.0, 64), dealing(3.0, 64)
-    (64, 8, 1)
-    """
-    unit = gpus or 1
-    while unit > 1 and (sequences < 8 * unit or gpus is None):
-        unit = unit // 2 if unit % 2 == 0 else 1
-    return unit
-
-
-def dealt(shape: ModelShape, sequences: float, gpus: int, device: Device) -> int | None:
-    """The sequences nearest to these that some layout deals to all devices; None where none is near."""
-    units = {max(1, gpus >> k) for k in range(gpus.bit_length())}
-    near = {max(1, round(sequences / unit)) * unit for unit in units}
-    for count in sorted(near, key=lambda n: (abs(math.log(n / sequences)), n)):
-        if max(count / sequences, sequences / count) > NEAR * (1 + 1e-9):
-            return None
-        if choose(shape, count * shape.seq_len, 1.0, gpus, device, 1.0)[0] is not None:
-            return count
-    return None
+LARGEST_MICRO_BATCH = 16
+"""Sequences at once: more fill no device better (our choice)."""
+WINDOW = 1.0 / 8.0
+"""How far a law's batch is moved so that devices can share it (our choice): a factor of 2 costs 0.2% of the loss."""
+AS_FAST = 1.01
+"""Among batches that are as fast to this factor, the one nearest to the law's is taken (our choice)."""
 
 
 def choose(
     shape: ModelShape, batch_tokens: int, flops: float, gpus: int, device: Device, utilisation: float
 ) -> tuple[Layout | None, list[str]]:
-    """The layout with the least tensor and pipeline splitting that fits, at the largest micro-batch; or why none does.
+    """The layout that is soonest done with `flops` (M x D) at this batch; or why none fits.
 
-    Order of trial: tensor inside a node first (its traffic is the heaviest), then pipeline over layers. An uneven cut
-    of the layers is allowed only where nothing even fits.
+    All tensor splits inside a node, all numbers of stages and all numbers of copies that the batch can be dealt to
+    evenly are tried; devices that remain stand idle. Equal times: least splitting, then the largest micro-batch.
     """
     sequences = max(1, batch_tokens // shape.seq_len)
-    taken = hours(shape, batch_tokens, flops / shape.flops_per_token, gpus, device, utilisation) / 24.0
-    best: tuple[tuple[float, ...], Layout] | None = None
-    for tensor in _tensor_splits(shape, gpus, device):
-        for pipeline in _divisors(gpus // tensor):
-            data = gpus // tensor // pipeline
-            if pipeline > shape.n_layer or data > sequences or sequences % data:
-                continue
-            layout = _fill(shape, data, tensor, pipeline, sequences // data, device)
-            if layout is None:
-                continue
-            micro, need = layout
-            uneven = shape.n_layer % pipeline != 0
-            bubble = (pipeline - 1) / (sequences / data / micro + pipeline - 1)
-            rank = (uneven, bubble > 0.1, tensor * pipeline, pipeline, -micro)
-            if best is None or rank < best[0]:
-                plan = Layout(
-                    data=data, tensor=tensor, pipeline=pipeline, micro_batch=micro, memory_gib_per_device=need,
-                    days=taken,
-                )  # fmt: skip
-                best = rank, plan
-    if best is not None:
-        return best[1], []
-    return None, [_reason(shape, sequences, gpus, device)]
+    best: tuple[tuple[float, ...], Split] | None = None
+    divisors = _divisors(sequences)[::-1]
+    for tensor, pipeline in _grids(shape, gpus, device):
+        for data in (n for n in divisors if n * tensor * pipeline <= gpus):
+            one = Split(data, tensor, pipeline)
+            if best is not None and turns_seconds(shape, one, sequences, device, utilisation) > best[0][0]:
+                break  # fewer copies and larger micro-batches compute no sooner
+            for micro in _micro_batches(sequences // data):
+                split = Split(data, tensor, pipeline, micro)
+                if not _fits(shape, split, sequences, device):
+                    continue
+                seconds = float(f"{step_seconds(shape, split, sequences, device, utilisation):.9g}")
+                rank = (seconds, tensor * pipeline, pipeline, -micro)
+                if best is None or rank < best[0]:
+                    best = rank, split
+    if best is None:
+        return None, [_reason(shape, sequences, gpus, device)]
+    split = best[1]
+    seconds = step_seconds(shape, split, sequences, device, utilisation)
+    waiting = waits(shape, split, sequences, gpus, device, utilisation)
+    return Layout(
+        data=split.data,
+        tensor=split.tensor,
+        pipeline=split.pipeline,
+        micro_batch=split.micro_batch,
+        memory_gib_per_device=memory(shape, split, sequences).total,
+        days=run_hours(batch_tokens, flops / shape.flops_per_token, seconds) / 24.0,
+        busy=waiting.busy,
+        waits=waiting,
+    ), []
+
+
+def dealt(shape: ModelShape, sequences: float, gpus: int, device: Device, utilisation: float) -> int | None:
+    """A batch within an eighth of `sequences` that the devices get through soonest; None where none fits.
+
+    For each tensor and pipeline split as many copies of the model as devices allow, and the nearest batch that can be
+    dealt to them.
+    """
+    middle = max(1, round(sequences))
+    low = min(middle, math.ceil(sequences * (1 - WINDOW)))
+    high = max(middle, math.floor(sequences * (1 + WINDOW)))
+    found: list[tuple[float, float, int]] = []
+    for tensor, pipeline in _grids(shape, gpus, device):
+        count = _shared(sequences, low, high, gpus // (tensor * pipeline))
+        if count is None:
+            continue
+        data, batch = count
+        fitting = [
+            step_seconds(shape, split, batch, device, utilisation)
+            for micro in _micro_batches(batch // data)
+            if _fits(shape, split := Split(data, tensor, pipeline, micro), batch, device)
+        ]
+        if fitting:
+            found.append((min(fitting) / batch, abs(math.log(batch / sequences)), batch))
+    if not found:
+        return None
+    fastest = min(found)[0]
+    return min(one[1:] for one in found if one[0] <= AS_FAST * fastest)[1]
+
+
+def _shared(sequences: float, low: int, high: int, most: int) -> tuple[int, int] | None:
+    """The largest number of copies, at most `most`, that share some batch from low to high evenly, and that batch."""
+    each = math.ceil(low / most)
+    data = min(most, high // each)
+    if data * each < low:
+        return None
+    copies = min(max(round(sequences / data), math.ceil(low / data)), high // data)
+    return data, copies * data
+
+
+def dealing(sequences: float, sharers: int | None) -> int:
+    """What the batch, in sequences, is best a multiple of, so that so many ranks can share it: the largest halving of
+    their number that moves the batch by no more than a sixteenth. For ranks of which nothing else is known.
+
+    >>> dealing(527.0, 64), dealing(100.0, 64), dealing(3.0, 64)
+    (64, 8, 1)
+    """
+    unit = sharers or 1
+    while unit > 1 and sequences < 8 * unit:
+        unit = unit // 2 if unit % 2 == 0 else 1
+    return unit
+
+
+def smallest_batch(shape: ModelShape, gpus: int, device: Device) -> int | None:
+    """The fewest sequences that can be dealt to these devices: a sequence for each copy that the memory asks for.
+
+    None: nothing fits, whatever the batch.
+    """
+    counts = [
+        data
+        for tensor, pipeline in _grids(shape, gpus, device)
+        if (data := _copies(shape, tensor, pipeline, gpus // (tensor * pipeline), device)) is not None
+    ]
+    return min(counts, default=None)
+
+
+def _copies(shape: ModelShape, tensor: int, pipeline: int, most: int, device: Device) -> int | None:
+    """The fewest copies over which the state must be sharded to fit, a sequence each."""
+    low, high = 1, most
+    if not _fits(shape, Split(high, tensor, pipeline), high, device):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        if _fits(shape, Split(middle, tensor, pipeline), middle, device):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _enough(shape: ModelShape, sequences: int, device: Device) -> int | None:
+    """The fewest devices that hold this model with this batch; more always do too. None: no number does."""
+    counts = []
+    for tensor, pipeline in _grids(shape, None, device):
+        for data in _divisors(sequences):
+            if _fits(shape, Split(data, tensor, pipeline), sequences, device):
+                counts.append(data * tensor * pipeline)
+                break
+    return min(counts, default=None)
 
 
 def _reason(shape: ModelShape, sequences: int, gpus: int, device: Device) -> str:
-    """Why no layout was found: too little memory, or a batch that cannot be dealt out evenly."""
-    tensor = _widest(shape, gpus, device)
-    if memory(shape, max(1, gpus // tensor), tensor, 1, 1).total <= USABLE * device.memory_gib:
+    """Why no layout was found, and what would do: other batches, or more devices."""
+    enough = _enough(shape, sequences, device)
+    more = f"--gpus {enough} or more" if enough is not None else "devices with more memory, or a smaller shape"
+    other = dealt(shape, sequences, gpus, device, 1.0)
+    if other is not None:
         return (
-            f"a batch of {sequences} sequences cannot be dealt evenly to {gpus} devices: fix schedule.batch_tokens to "
-            f"a multiple of {gpus} sequences, or give a number of devices that divides it"
+            f"a batch of {sequences:,} sequences cannot be dealt to {gpus:,} x {device.name} so that the model fits:"
+            f" one of {other:,} can (schedule.batch_tokens = {other * shape.seq_len}); or try {more}"
         )
-    least = memory(shape, 1, 1, 1, 1)
-    enough = math.ceil(least.total / (USABLE * device.memory_gib))
+    least = memory(shape, Split(1, 1, 1), 1)
     return (
-        f"{gpus} x {device.name} ({device.memory_gib:g} GiB each) cannot hold this model: weights, optimizer and one "
-        f"sequence want about {least.total:,.0f} GiB in all; try --gpus {_next_power(max(enough, 2))} or more"
+        f"{gpus:,} x {device.name} ({device.memory_gib:g} GiB each) cannot hold this model with a batch of"
+        f" {sequences:,} sequences: weights, optimizer and one sequence want about {least.total:,.0f} GiB in all;"
+        f" try {more}"
     )
 
 
-def _fill(
-    shape: ModelShape, data: int, tensor: int, pipeline: int, sequences: int, device: Device
-) -> tuple[int, float] | None:
-    """The largest micro-batch (a power of two that divides the rank's sequences, at most 16) that fits."""
-    micro = math.gcd(sequences, 16)
-    while micro >= 1:
-        need = memory(shape, data, tensor, pipeline, micro).total
-        enough_for_pipeline = pipeline == 1 or sequences // micro >= pipeline
-        if need <= USABLE * device.memory_gib and enough_for_pipeline:
-            return micro, need
-        micro //= 2
-    return None
+def _grids(shape: ModelShape, gpus: int | None, device: Device) -> Iterator[tuple[int, int]]:
+    """Tensor splits that share out key/value heads and never reach across a node, times numbers of stages."""
+    for tensor in range(1, device.per_node + 1):
+        if device.per_node % tensor == 0 and shape.n_kv_head % tensor == 0 and (gpus is None or tensor <= gpus):
+            stages = shape.n_layer if gpus is None else min(shape.n_layer, gpus // tensor)
+            for pipeline in range(1, stages + 1):
+                yield tensor, pipeline
+
+
+def _fits(shape: ModelShape, split: Split, sequences: int, device: Device) -> bool:
+    return memory(shape, split, sequences).total <= USABLE * device.memory_gib
+
+
+def _micro_batches(sequences: int) -> list[int]:
+    """Powers of two that divide a copy's sequences, the largest first."""
+    largest = math.gcd(sequences, LARGEST_MICRO_BATCH)
+    return [largest >> k for k in range(largest.bit_length())]
 
 
 def _divisors(n: int) -> list[int]:
-    return [k for k in range(1, n + 1) if n % k == 0] if n < 100_000 else [2**k for k in range(17) if n % 2**k == 0]
-
-
-def _widest(shape: ModelShape, gpus: int, device: Device) -> int:
-    return max(_tensor_splits(shape, gpus, device))
-
-
-def _tensor_splits(shape: ModelShape, gpus: int, device: Device) -> list[int]:
-    """Tensor splits that share out key/value heads and devices, and never reach across a node."""
-    return [
-        k for k in range(1, device.per_node + 1)
-        if device.per_node % k == 0 and shape.n_kv_head % k == 0 and gpus % k == 0
-    ]  # fmt: skip
-
-
-def _next_power(n: int) -> int:
-    return 1 << (n - 1).bit_length()
+    small = [k for k in range(1, math.isqrt(n) + 1) if n % k == 0]
+    return sorted({*small, *(n // k for k in small)})

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,16 @@ from forescale.base.config import ModelSection, ScheduleSection, load_recipe
 from forescale.base.errors import ConfigError, InputError
 from forescale.base.records.forecast import Forecast
 from forescale.base.records.laws import Laws
-from forescale.base.records.plan import Cost, LawsSay, Objective, Plan, PlanModel, PlanSchedule
+from forescale.base.records.plan import LawsSay, Objective, Plan, PlanModel, PlanSchedule
 from forescale.base.records.spec import MULTI_STEP
 from forescale.base.shape import ModelShape
-from forescale.scaling import cost, layout, published, repeat
+from forescale.scaling import budget, cost, published
 from forescale.scaling.dials import Asked, Dials, resolve
-from forescale.scaling.guide import Guide
-from forescale.scaling.shapes import ShapeRules, nearest, proportions, size_of
-from forescale.scaling.training import Training, decide
+from forescale.scaling.guide import OWN_LOSS, Guide
+from forescale.scaling.memory import checkpoint_gib
+from forescale.scaling.planned_run import Run, Wishes
+from forescale.scaling.shapes import ShapeRules, proportions, size_of
+from forescale.scaling.training import Training
 
 WARMUP_STEPS = 2000
 WARMUP_SHARE = 0.02
@@ -30,23 +30,14 @@ DECAY_RATIO = 3.0
 """From this ratio of decay timescales on, the difference to the ladder is said (our choice)."""
 ROUNDED = 1.05
 """A rounded plan may differ from what was asked by this factor without being called so (our choice)."""
-SIZE_STEP, SIZE_STEPS = 0.12, 30
-"""Sizes tried where tokens repeat: 12% apart, down to a thirtieth."""
+BUSY = 0.9
+"""Devices that work less than this share of the time are said to wait (our choice)."""
+WAITS = {
+    "idle": "devices not used", "steps": "each step's own time", "network": "exchange of gradients",
+    "bubble": "pipeline bubble", "uneven": "uneven stages", "traffic": "traffic of the tensor split",
+}  # fmt: skip
 FAR = 10.0
 """A target this many times beyond the measured range is said to be far."""
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What beside the dial shapes a plan."""
-
-    rules: ShapeRules
-    schedule: ScheduleSection
-    unique_tokens: float | None = None
-    serve_tokens: float | None = None
-    objective: Objective = "flops"
-    level: float | None = None
-    conditions: Mapping[str, Any] = field(default_factory=dict)
 
 
 def plan(
@@ -94,6 +85,7 @@ def plan(
     dials = Dials(flops, tokens, days, minutes, money, gpus, device, price, utilisation, ranks)
     guide = Guide.of(own, wishes.rules)
     asked = resolve(dials, guide, wishes.rules, wishes.schedule, seconds_per_token)
+    asked = budget.within(asked, dials.limit_hours, lambda one: Run.of(one, guide, wishes, dials).hours)
     made = _decide(asked, guide, wishes, dials, ladder_flops, [*own.warnings, *warnings, *guide.warnings])
     if seconds_per_token is None:
         return made
@@ -129,67 +121,24 @@ def _check(wishes: Wishes) -> None:
         raise ConfigError(f"--objective is flops, hours or money, not {wishes.objective}", key="objective")
 
 
-def _split(asked: Asked, guide: Guide, wishes: Wishes, warnings: list[str]) -> tuple[ModelShape, float]:
-    """Shape and tokens: what is fixed, then what limited data or serving ask for, then the laws."""
-    if asked.shape is not None:
-        return asked.shape, asked.tokens or asked.flops / asked.shape.flops_per_token
-    if asked.tokens is not None:
-        return nearest(asked.flops / asked.tokens, wishes.rules), asked.tokens
-    m, tokens = guide.split(asked.flops)
-    around = repeat.Around(m, tokens, *guide.slopes())
-    if wishes.serve_tokens is not None:
-        m, tokens = repeat.split_served(around, wishes.serve_tokens)
-        warnings.append(
-            f"for {wishes.serve_tokens:.3g} served tokens the model is {m / around.m:.2f} x the compute-optimal size: "
-            "no other run of equal loss is cheaper in training and serving together"
-        )
-    if wishes.unique_tokens is not None and wishes.unique_tokens < tokens:
-        shape = _repeating(around, m, guide, wishes.unique_tokens, wishes.rules)
-    else:
-        shape = nearest(m, wishes.rules)
-    return shape, asked.flops / shape.flops_per_token
-
-
-def _repeating(around: repeat.Around, m: float, guide: Guide, unique: float, rules: ShapeRules) -> ModelShape:
-    """The shape that loses least where tokens repeat: up to M of plenty, since size wears out sooner than tokens do."""
-    from forescale.scaling.forecast import expected, size_for
-
-    shapes = list(dict.fromkeys(nearest(m * math.exp(-SIZE_STEP * k), rules) for k in range(SIZE_STEPS)))
-    laws = guide.laws
-    lossless = laws.surface is None and laws.predictive is None
-    if lossless or laws.line is not None or size_for(laws, unique) is None:  # flat laws know no best size either
-        choices = [(one.flops_per_token, around.flops / one.flops_per_token) for one in shapes]
-        return shapes[repeat.split_repeated(choices, unique, guide.size_for_tokens, around.loss)]
-    choices = [(size_of(one, laws.scale), around.flops / one.flops_per_token) for one in shapes]
-    return shapes[repeat.split_repeated(choices, unique, partial(size_for, laws), partial(expected, laws))]
-
-
 def _decide(
     asked: Asked, guide: Guide, wishes: Wishes, dials: Dials, ladder_flops: float | None, warnings: list[str]
 ) -> Plan:
     """Round everything to a run that can be trained, and say what it will be like."""
-    shape, tokens = _split(asked, guide, wishes, warnings)
-    training = decide(shape, tokens, guide, wishes.schedule, wishes.objective, dials)
-    batch, tokens, rate = training.batch, training.tokens, training.rate
-    steps = max(1, math.ceil(tokens / batch - 1e-9))
-    total = steps * batch
-    flops = shape.flops_per_token * total
+    run = Run.of(asked, guide, wishes, dials)
+    shape, training, steps, total, flops = run.shape, run.training, run.steps, run.tokens, run.flops
+    batch, rate = training.batch, training.rate
+    warnings += run.notes
     warmup = wishes.schedule.warmup_steps
     m_say, tokens_say, batch_say, rate_say = guide.unconstrained(asked.flops)
     epochs = max(1.0, total / wishes.unique_tokens) if wishes.unique_tokens else 1.0
     warnings += _doubts(guide, asked.flops, flops, steps, shape, epochs, training, dials)
     warnings += proportions(shape, wishes.rules)
     warnings += _decay_doubt(guide, rate, steps, wishes)
-    placed, price = None, Cost(device_hours=None, ladder_share=_share(ladder_flops, flops))
+    device_hours = run.device_hours(dials)
+    price = cost.cost(device_hours, dials.price, flops, ladder_flops)
+    warnings += _waiting(run, dials)
     hardware = dials.hardware
-    if hardware is not None:
-        device_hours = 24.0 * layout.days(flops, 1, hardware, dials.utilisation)
-        if dials.gpus is not None:  # all are held as long as the run lasts
-            device_hours = dials.gpus * layout.hours(shape, batch, total, dials.gpus, hardware, dials.utilisation)
-        price = cost.cost(device_hours, dials.price, flops, ladder_flops)
-        if dials.gpus is not None:
-            placed, reasons = layout.choose(shape, batch, flops, dials.gpus, hardware, dials.utilisation)
-            warnings += [*reasons, *_over(dials, device_hours)]
     return Plan(
         flops_asked=asked.flops,
         flops=flops,
@@ -203,8 +152,8 @@ def _decide(
         steps=steps,
         schedule=PlanSchedule(kind="multi_step", points=list(MULTI_STEP)),
         forecast=_forecast(guide.laws, shape, total, training.credited, wishes, warnings),
-        layout=placed,
-        checkpoint_gib=layout.checkpoint_gib(shape),
+        layout=run.layout,
+        checkpoint_gib=checkpoint_gib(shape),
         cost=price,
         laws=guide.laws.source or "laws",
         laws_say=LawsSay(
@@ -217,11 +166,15 @@ def _decide(
         utilisation=dials.utilisation if hardware else None,
         unique_tokens=wishes.unique_tokens,
         serve_tokens=wishes.serve_tokens,
+        borrowed=_borrowed(guide, run),
     )  # fmt: skip
 
 
-def _share(ladder_flops: float | None, flops: float) -> float | None:
-    return None if ladder_flops is None else ladder_flops / (ladder_flops + flops)
+def _borrowed(guide: Guide, run: Run) -> dict[str, str]:
+    """What is not of these laws, by name."""
+    if run.weighed_by in (None, OWN_LOSS):
+        return dict(guide.borrowed)
+    return guide.borrowed | {"size against tokens": str(run.weighed_by)}
 
 
 def _forecast(
@@ -240,8 +193,8 @@ def _forecast(
         warnings.append(f"no forecast: {error.what}: {error.why}; {error.remedy}")
         return None
     conditions = dict(wishes.conditions)
-    if wishes.unique_tokens is not None and tokens > wishes.unique_tokens:
-        conditions.setdefault("unique_tokens", wishes.unique_tokens)
+    if wishes.unique_tokens is not None:
+        conditions["unique_tokens"] = wishes.unique_tokens
     made = forecast(
         laws, model_scale=size, tokens=tokens, level=wishes.level, conditions=conditions or None, credited=credited
     )
@@ -261,7 +214,7 @@ def _doubts(
 ) -> list[str]:
     """What a careful reader should be told."""
     doubts = list(training.notes)
-    beyond = guide.beyond(flops)
+    beyond = guide.beyond(shape, flops / shape.flops_per_token)
     if beyond is not None and beyond > ROUNDED:
         loud = "FAR BEYOND" if beyond > FAR else "beyond"
         doubts.append(f"this plan lies {loud} the measured range: {beyond:,.3g} x the largest compute of its laws")
@@ -287,17 +240,30 @@ def _doubts(
     return doubts
 
 
-def _over(dials: Dials, device_hours: float) -> list[str]:
-    """A budget of time or money counts compute alone; steps have a cost of their own, which can be more than it."""
-    over = []
-    taken = device_hours / 24.0 / (dials.gpus or 1)
-    if dials.days is not None and taken > ROUNDED * dials.days:
-        over.append(f"it takes {taken:.3g} days, not {dials.days:g}: so many devices wait for each other at each step")
-    if dials.money is not None and dials.price is not None and device_hours * dials.price > ROUNDED * dials.money:
-        over.append(
-            f"it costs {device_hours * dials.price:.4g}, not {dials.money:g}: so many devices wait at each step"
+def _waiting(run: Run, dials: Dials) -> list[str]:
+    """What devices lose to waiting, where that is much or not known, and a budget that no such run keeps."""
+    if dials.hardware is None:
+        return []
+    if run.layout is None:
+        why = "no --gpus" if dials.gpus is None else "no layout"
+        return [f"{why}: device-hours and money are those of devices that never wait"]
+    said, waits = [], run.layout.waits
+    assert waits is not None
+    if waits.busy < BUSY:
+        parts = [f"{words} {part:.0%}" for key, words in WAITS.items() if (part := getattr(waits, key)) >= 0.005]
+        said.append(
+            f"the devices wait {1 - waits.busy:.0%} of the time (each of what is left: {', '.join(parts)}):"
+            " days, device-hours and money count it"
         )
-    return over
+    limit = dials.limit_hours
+    if limit is not None and run.hours is not None and run.hours > ROUNDED * limit:
+        said.append(f"it takes {run.hours / 24:.3g} days, the budget is for {limit / 24:.3g}: no shorter run was found")
+    if limit is not None and run.hours is not None and run.hours < BUSY * limit:
+        said.append(
+            f"it takes {run.hours / 24:.3g} of the {limit / 24:.3g} days that the budget is for: larger runs take"
+            " longer, for what their devices wait, or fit no layout"
+        )
+    return said
 
 
 def _decay_doubt(guide: Guide, rate: float, steps: int, wishes: Wishes) -> list[str]:

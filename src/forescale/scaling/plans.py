@@ -23,7 +23,7 @@ def plans(laws: Laws | str | Path | Sequence[Laws | str | Path] | None = None, *
 
     >>> both = plans(["deepseek", "chinchilla"], flops=1e20)
     >>> both.names, [one.steps for one in both.plans]
-    (['deepseek', 'chinchilla'], [2981, 10191])
+    (['deepseek', 'chinchilla'], [19106, 18237])
     """
     chosen = combinations({"laws": laws, **options})
     made = [plan(**one) for _, one in chosen]

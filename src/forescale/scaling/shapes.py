@@ -24,6 +24,10 @@ GQA_FROM = 1e11
 GQA_HEADS = 8
 ODD = 2.5
 """Width over depth that is off by more than this is warned of: the loss is flat to about 2 (our choice)."""
+FFN = (1 / 16, 128.0)
+"""Feed-forward over model width outside of which a shape is refused: published ones have 1 to 64 (our choice)."""
+FFN_USUAL = (1.0, 8.0)
+"""Outside of which it is warned of: from one width to Gemma's 8."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,13 @@ class ShapeRules:
         for key, value in values.items():
             whole = isinstance(value, int | float) and value > 0 and float(value).is_integer()
             if value is not None and not whole:
-                raise ConfigError(f"{key} = {value} is not a positive whole number", key=key)
+                raise ConfigError(
+                    f"{key} = {value} is not a positive whole number",
+                    remedy="write all its digits, or an exponent: 2048, 102400, 1e5",
+                    key=key,
+                )
+            if value is not None:
+                _in_range(key, float(value))
         whole_values: dict[str, Any] = {key: None if v is None else int(v) for key, v in values.items()}
         rules = cls(**whole_values)
         rules.check("head_dim" in (shape or {}))
@@ -71,6 +81,16 @@ class ShapeRules:
         elif heads_fixed:
             _divides("d_model", self.d_model, "head_dim", self.head_dim)
         _divides("d_model", self.d_model, "n_kv_head", self.n_kv_head)
+        if self.n_head is not None and self.d_model is not None:
+            _in_range("head_dim", self.d_model / self.n_head, f" (d_model = {self.d_model} / n_head = {self.n_head})")
+        if self.d_ffn is not None and self.d_model is not None and not FFN[0] <= self.d_ffn / self.d_model <= FFN[1]:
+            low, high = (math.ceil(FFN[0] * self.d_model), math.floor(FFN[1] * self.d_model))
+            raise ConfigError(
+                f"d_ffn = {self.d_ffn} is {self.d_ffn / self.d_model:.3g} x d_model = {self.d_model}",
+                why="published models have 1 to 64 times the width (T5-11B)",
+                remedy=f"permitted here: {low} to {high}; usual is about {8 * self.d_model // 3}",
+                key="d_ffn",
+            )
         if heads_fixed and self.n_head is not None and self.d_model not in (None, self.n_head * self.head_dim):
             raise ConfigError(
                 f"{self.n_head} heads of {self.head_dim} are {self.n_head * self.head_dim} wide, not {self.d_model}",
@@ -112,6 +132,14 @@ class ShapeRules:
         )
 
 
+def _in_range(key: str, value: float, origin: str = "") -> None:
+    """Refuse what the recipe's schema does not permit: the ranges are stated there, once."""
+    limits = ModelSection.model_fields[key].metadata
+    low, high = (next(getattr(item, end) for item in limits if hasattr(item, end)) for end in ("ge", "le"))
+    if not low <= value <= high:
+        raise ConfigError(f"{key} = {value:.10g}{origin} is not between {low} and {high}", key=key)
+
+
 def _divides(whole: str, value: int | None, key: str, part: int | None) -> None:
     if value is None or part is None or value % part == 0:
         return
@@ -126,6 +154,23 @@ def _divides(whole: str, value: int | None, key: str, part: int | None) -> None:
 
 def proportions(shape: ModelShape, rules: ShapeRules) -> list[str]:
     """A warning where what is fixed bends the shape out of what is usual; nothing else does."""
+    return [*_aspect_words(shape, rules), *_other_words(shape, rules)]
+
+
+def _other_words(shape: ModelShape, rules: ShapeRules) -> list[str]:
+    """The same for the feed-forward width and the heads'."""
+    found = []
+    ratio = shape.d_ffn / shape.d_model
+    if rules.d_ffn is not None and not FFN_USUAL[0] <= ratio <= FFN_USUAL[1]:
+        found.append(
+            f"d_ffn = {rules.d_ffn:,} is {ratio:.3g} x the width, usual is about 2.67: the laws hold for usual shapes"
+        )
+    if rules.n_head is not None and not 16 <= shape.head_dim <= 256:
+        found.append(f"heads of {shape.head_dim} are unusual (16 to 256): the laws hold for usual shapes")
+    return found
+
+
+def _aspect_words(shape: ModelShape, rules: ShapeRules) -> list[str]:
     if rules.n_layer is None and rules.d_model is None and rules.n_head is None:
         return []
     found, usual = shape.d_model / shape.n_layer, aspect(shape.d_model)
@@ -175,13 +220,13 @@ def nearest(size: float, rules: ShapeRules, *, scale: Scale = "M") -> ModelShape
 
 
 def _widths(rules: ShapeRules) -> list[int]:
-    """Widths to try: multiples of the head's; beyond 16 heads every second, beyond 64 every eighth."""
+    """Widths to try: multiples of the head's; beyond 16 heads every second, beyond 64 every eighth, and so on."""
     if rules.d_model is not None:
         return [rules.d_model]
     if rules.n_head is not None:
         return [rules.n_head * rules.head_dim]
     unit = rules.head_dim
-    counts = [*range(1, 17), *range(18, 65, 2), *range(72, 257, 8)]
+    counts = [*range(1, 17), *range(18, 65, 2), *range(72, 257, 8), *range(288, 2001, 32)]
     # below one head's width a single narrow head; some widths between the first few heads
     between = [w for w in range(8, 129, 8) if w < unit or unit <= 16]
     widths = {*between, *(unit * c for c in counts)}

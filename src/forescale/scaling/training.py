@@ -33,7 +33,7 @@ def decide(
     seq_len = shape.seq_len
     fixed = schedule.batch_tokens
     best = guide.batch.value(shape, tokens, math.nan)
-    batch = fixed or _multiple(best, seq_len * layout.dealing(best / seq_len, dials.sharers))
+    batch = fixed or seq_len * _sequences(shape, best / seq_len, dials)
     batch = min(batch, _multiple(tokens, seq_len))
     rate = guide.learning_rate.value(shape, tokens, batch)
     usual = Training(batch, tokens, schedule.learning_rate or _digits(rate))
@@ -55,21 +55,29 @@ def decide(
     return Training(other, chosen.tokens, schedule.learning_rate or _digits(rate), tokens, points, notes)
 
 
+def _sequences(shape: ModelShape, sequences: float, dials: Dials) -> int:
+    """The law's batch in whole sequences, moved a little so that devices or processes can share it."""
+    if dials.gpus is None or dials.hardware is None:
+        return _multiple(sequences, layout.dealing(sequences, dials.sharers))
+    dealt = layout.dealt(shape, sequences, dials.gpus, dials.hardware, dials.utilisation)
+    return dealt or _multiple(sequences, 1)
+
+
 def _trade(
     points: list[ParetoPoint], chosen: ParetoPoint | None, batch: int, shape: ModelShape, dials: Dials
 ) -> tuple[str, ...]:
     """What the choice of another batch buys and costs, in words."""
     notes = []
-    if dials.gpus is not None and dials.device is not None:
-        smallest = batch / 4.0
+    if dials.gpus is not None and dials.hardware is not None:
+        fewest = layout.smallest_batch(shape, dials.gpus, dials.hardware)
         if not points:
             notes.append(
-                f"no batch from {smallest:,.0f} to {8 * batch:,} tokens can be dealt to {dials.gpus} devices"
-                " that hold this model: the batch stays the laws' own; try another number of devices"
+                f"no batch from {batch / 4:,.0f} to {8 * batch:,} tokens can be dealt to {dials.gpus} devices"
+                " that hold this model: the batch stays the laws' own"
             )
-        elif points[0].batch_tokens > layout.NEAR * max(smallest, shape.seq_len):
+        elif fewest is not None and fewest * shape.seq_len > batch / 4:
             notes.append(
-                f"batches below {points[0].batch_tokens:,} tokens cannot be dealt to {dials.gpus} devices: not tried"
+                f"batches below {fewest * shape.seq_len:,} tokens cannot be dealt to {dials.gpus} devices: not tried"
             )
     if chosen is None:
         return tuple(notes)
@@ -79,10 +87,10 @@ def _trade(
         )
     if chosen.batch_tokens != batch:
         usual = next((p for p in points if p.batch_tokens == batch), None)
-        against = f", {usual.hours:.3g} hours" if usual is not None and usual.hours is not None else ""
+        against = f" (that one {usual.tokens:.4g} and {usual.hours:.3g})" if usual is not None and usual.hours else ""
         notes.append(
             f"a batch of {chosen.batch_tokens:,} tokens instead of {batch:,} takes {chosen.tokens:.4g} tokens and"
-            f" {chosen.hours or 0.0:.3g} hours to the same loss{' (that one' + against + ')' if against else ''}"
+            f" {chosen.hours or 0.0:.3g} hours to the same loss{against}"
         )
     return tuple(notes)
 
@@ -91,5 +99,5 @@ def _digits(rate: float) -> float:
     return float(f"{rate:.4g}")
 
 
-def _multiple(tokens: float, unit: int) -> int:
-    return unit * max(1, round(tokens / unit))
+def _multiple(amount: float, unit: int) -> int:
+    return unit * max(1, round(amount / unit))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Literal
 
 from pydantic import Field
@@ -64,6 +65,28 @@ class PlanSchedule(Record):
     points: list[tuple[float, float]]
 
 
+class Waits(Record):
+    """What keeps devices from work, each as a share of the time that those before it leave."""
+
+    idle: float
+    """Devices that the layout does not use."""
+    steps: float
+    """What a step costs whatever its batch."""
+    network: float
+    """Gradients and weights that take longer to exchange between the copies than the step's compute."""
+    bubble: float
+    """Pipeline stages that wait for the first or the last micro-batch: (p - 1) / (m + p - 1) under 1F1B."""
+    uneven: float
+    """Stages that wait for the longest one, where the layers do not divide by the stages."""
+    traffic: float
+    """All-reduces of a tensor split."""
+
+    @property
+    def busy(self) -> float:
+        """Share of the devices' time in which they work."""
+        return math.prod(1.0 - value for value in self.to_json().values())
+
+
 class Layout(Record):
     """How the devices share the work, and whether it fits."""
 
@@ -74,6 +97,11 @@ class Layout(Record):
     """Sequences a device takes through forward and backward at once."""
     memory_gib_per_device: float
     days: float
+    busy: float | None = None
+    """Share of the time of all devices in which they work; `utilisation` is that of a working device, so that
+    days = M x D / (gpus x peak x utilisation x busy). None: written before this was counted."""
+    waits: Waits | None = None
+    """What the rest of the time goes to."""
 
 
 class Cost(Record):
@@ -132,6 +160,8 @@ class Plan(Record):
     utilisation: float | None = None
     unique_tokens: float | None = None
     serve_tokens: float | None = None
+    borrowed: dict[str, str] = Field(default_factory=dict)
+    """What did not come from `laws`, and whose it is: laws that these lack, and what weighs size against tokens."""
     seconds: float | None = None
     """Expected duration where seconds per token were measured."""
 
