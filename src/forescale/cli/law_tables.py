@@ -263,7 +263,7 @@ def ledger(data: Data, out: Console) -> None:
             f"inside: {cover['inside']} of {cover['of']} (90% interval of the share {span(cover['interval'], 2)}); "
             f"median error {percent(data['median_error'])}"
         )
-    broken = f": broken at line {data['broken_line']}" if data.get("broken_line") else ""
+    broken = f" at line {data['broken_line']}" if data.get("broken_line") else ": it lacks the published digest"
     intact = "chain intact" if data["entries"] else "the ledger is empty"
     out.print(intact if data["chain_ok"] else f"CHAIN BROKEN{broken}")
     if data.get("digest") and data["chain_ok"] and data["entries"]:

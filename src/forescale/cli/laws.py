@@ -272,16 +272,26 @@ def compare(
         )  # fmt: skip
 
 
-def ledger(common: Common) -> Any:
+def ledger(
+    common: Common,
+    digest: Annotated[
+        str | None,
+        typer.Option("--digest", metavar="SHA256", help="A published digest: a line must have it, else exit 4."),
+    ] = None,
+) -> Any:
     """Every forecast against its outcome, and whether the chain is intact."""
-    from forescale.project import laws_verbs
+    from forescale.project.ledger_verb import ledger_verb
 
-    view = laws_verbs.ledger_verb(workspace=common.workspace)
+    view = ledger_verb(workspace=common.workspace, digest=digest)
     if view.chain_ok:
         return view
     broken = ArtifactError(
-        f"the ledger's chain is broken at line {view.broken_line}",
-        why="a line was edited, removed or put in: the forecasts from there on prove nothing",
+        f"the ledger's chain is broken at line {view.broken_line}"
+        if view.broken_line is not None
+        else f"the published digest {digest} is in no line of the ledger",
+        why="a line was edited, removed, moved or put in: the forecasts from there on prove nothing"
+        if view.broken_line is not None
+        else "lines were removed at its end, or all of it was written anew",
         remedy="restore the file from a copy, or move it away and begin a new ledger",
         line=view.broken_line,
     )

@@ -17,7 +17,6 @@ from forescale.project.workspace import Workspace
 if TYPE_CHECKING:
     from forescale.base.records.forecast import Forecast
     from forescale.base.records.laws import Laws
-    from forescale.base.records.ledger import LedgerView
     from forescale.base.records.suggestion import Suggestion
     from forescale.base.records.watch import Watch
     from forescale.scaling.table import RunTable
@@ -210,30 +209,6 @@ def forecast_verb(
     made = forecast(record, flops=flops, model_scale=model_scale, tokens=tokens, level=level, conditions=conditions)
     distrust = [text for text in record.warnings if text.endswith(UNTRUSTED) and text not in made.warnings]
     return made.model_copy(update={"warnings": [*distrust, *made.warnings]}) if distrust else made
-
-
-def ledger_verb(*, workspace: Path | None = None) -> LedgerView:
-    """The workspace's ledger, added up."""
-    from forescale.scaling.ledger import Ledger
-
-    space = Workspace.find(workspace)
-    plans = sorted(file.parent.name for file in space.root.glob("plans/*/plan.json"))
-    if not space.ledger.exists():
-        raise ArtifactError(
-            "this workspace has no ledger" + (f", but plans: {', '.join(plans)}" if plans else " yet"),
-            why="each plan has a line in it: the ledger was moved away or removed" if plans else "",
-            remedy="restore it from a copy" if plans else "forescale plan writes its first line",
-            file=space.ledger,
-        )
-    view = Ledger(space.ledger).view()
-    missing = sorted(set(plans) - {entry.plan for entry in view.entries})
-    if not missing:
-        return view
-    told = (
-        f"plans that the ledger does not hold: {', '.join(missing)}; each has a line when it is made, so lines were"
-        " removed (a chain that was cut at its end looks intact), or the plans were copied here"
-    )
-    return view.model_copy(update={"warnings": [*view.warnings, told]})
 
 
 def watch_verb(
