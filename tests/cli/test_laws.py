@@ -42,6 +42,13 @@ def test_help_lists_every_form() -> None:
     assert ", ".join(FORM_NAMES) == FORMS
 
 
+def test_the_help_lists_every_schedule() -> None:
+    from forescale.cli.laws import SCHEDULES
+    from forescale.scaling.rates import NAMES
+
+    assert SCHEDULES == NAMES
+
+
 def test_a_bad_target_is_named_by_its_line(run: Any, empty_home: Path) -> None:
     Path("points.csv").write_text("params,tokens\n1e9,1e10\n1e9,-5\n")
     ended = run("forecast", "chinchilla", "--at", "points.csv", "--out", "x.csv", "--json")

@@ -284,20 +284,23 @@ def suggest(data: Data, out: Console) -> None:
 def watch(data: Data, out: Console) -> None:
     """Where a run will end, as seen now and as seen before."""
     words, final = unit(data["unit"]), data["final"]
-    progress = f" ({percent(data['progress'], 0)})" if data["progress"] is not None else ""
-    out.print(
-        f"{data['source']} (read as {data['format']}): step {num(data['step'])} of {num(data['total_steps'])}{progress}"
-    )
+    of = f" of {num(data['total_steps'])} ({percent(data['progress'], 0)})" if data["total_steps"] else ""
+    out.print(f"{data['source']} (read as {data['format']}): step {num(data['step'])}{of}")
+    others = data["other_losses"]
+    beside = f"; also there: {', '.join(others)} (--column loss=NAME follows one)" if others else ""
+    out.print(f"following {data['columns'].get('loss', 'loss')}{beside}")
     out.print(f"loss now {num(data['loss'])} {words}")
     if final:
         out.print(
             f"final loss {num(final['median'])} {words}, {percent(data['level'], 0)} interval {span(final['interval'])}"
         )
     else:
-        out.print("final loss: unknown, since the run's length is (--total-steps N)")
+        out.print(f"final loss: cannot be told: {data['reason']}")
+    if data["rising"]:
+        out.print(f"RISING since step {num(data['rising']['since'])}, by {percent(data['rising']['by'])} so far")
     if data["left_since"] is not None:
         out.print(f"OUTSIDE its band {span(data['band'])} since step {num(data['left_since'])}")
-    elif data["band"]:
+    elif data["band"] and final:
         out.print(f"inside its band {span(data['band'])}")
     out.print()
     table(

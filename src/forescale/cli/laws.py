@@ -34,6 +34,8 @@ from forescale.cli.verb import verb
 PANEL = "Laws"
 FORMS = "ensemble, generalised, quadrature, whole, wide, steep, weighted, chinchilla"
 """What `--form` knows; written out, since help must not open the fitting rooms. A test holds it to them."""
+SCHEDULES = "multi_step, constant, cosine, linear, wsd; `cosine:0.1` ends at a tenth of the peak"
+"""What `--schedule` knows; written out and held to `rates.NAMES` like FORMS."""
 Runs = Annotated[
     list[Path] | None,
     typer.Argument(
@@ -301,20 +303,39 @@ def ledger(
 def watch(
     common: Common,
     run: Annotated[Path, typer.Argument(metavar="RUN|LOG", help="A run's folder, or a log of loss by step.")],
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="NAME=COLUMN",
+            help="Follow this loss (loss=val_loss), or read step, lr or tokens from a column; repeatable. Default: the "
+            "training loss where there is one.",
+        ),
+    ] = None,
     metric: MetricOption = None,
     level: LevelOption = 0.9,
     total_steps: Annotated[
         int | None, typer.Option("--total-steps", parser=count, metavar="N", help="Where the log does not tell.")
     ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            "--schedule",
+            metavar="NAME",
+            help=f"The learning rate's, where the log does not tell: {SCHEDULES}. Default: all that fit so far.",
+        ),
+    ] = None,
 ) -> Any:
     """Forecast a running training's final loss from its curve so far."""
-    from forescale.project import laws_verbs
+    from forescale.project.watch_verb import watch_verb
 
-    return laws_verbs.watch_verb(
+    return watch_verb(
         run,
         total_steps=total_steps,
         level=level,
         metric=metric.value if metric else None,
+        columns=checked(column, "--column"),
+        schedule=schedule,
         workspace=common.workspace,
     )
 

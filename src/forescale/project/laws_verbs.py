@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from forescale.base.records.forecast import Forecast
     from forescale.base.records.laws import Laws
     from forescale.base.records.suggestion import Suggestion
-    from forescale.base.records.watch import Watch
     from forescale.scaling.table import RunTable
 
 
@@ -209,44 +208,6 @@ def forecast_verb(
     made = forecast(record, flops=flops, model_scale=model_scale, tokens=tokens, level=level, conditions=conditions)
     distrust = [text for text in record.warnings if text.endswith(UNTRUSTED) and text not in made.warnings]
     return made.model_copy(update={"warnings": [*distrust, *made.warnings]}) if distrust else made
-
-
-def watch_verb(
-    run: Path,
-    *,
-    total_steps: int | None = None,
-    level: float = 0.9,
-    metric: str | None = None,
-    workspace: Path | None = None,
-) -> Watch:
-    """The final loss of a training that goes on, from its curve so far; a sealed run is held to its sealed interval."""
-    from forescale.scaling.watch import watch
-
-    space = workspace_or_none(workspace)
-    if not run.exists() and space is not None and space.run(str(run)).exists():
-        run = space.run(str(run))
-    sealed = sealed_interval(run, space)
-    if sealed is not None:
-        unit, interval = sealed
-        metric = metric or ("bpb" if unit == "bpb" else "loss")
-        if (metric == "bpb") == (unit == "bpb"):
-            return watch(run, total_steps=total_steps, interval=interval, level=level, metric=metric)
-    return watch(run, total_steps=total_steps, level=level, metric=metric)
-
-
-def sealed_interval(run: Path, space: Workspace | None) -> tuple[str, tuple[float, float]] | None:
-    """Unit and interval of the forecast that was sealed for a run's folder; None where there is none."""
-    from forescale.base.records.spec import RunSpec
-    from forescale.scaling.ledger import Ledger
-
-    spec = (run if run.is_dir() else run.parent) / "spec.json"
-    if space is None or not spec.exists() or not space.ledger.exists():
-        return None
-    seal = RunSpec.read(spec).seal
-    for line in Ledger(space.ledger).read().lines:
-        if line.kind == "sealed" and line.digest == seal and line.interval is not None:
-            return line.unit, line.interval
-    return None
 
 
 def suggest_verb(

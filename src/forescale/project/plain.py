@@ -117,6 +117,6 @@ class PlainVerbs:
 
     def watch(self, run: Path | str, **options: Any) -> Watch:
         """The final loss of a training that goes on."""
-        from forescale.project.laws_verbs import watch_verb
+        from forescale.project.watch_verb import watch_verb
 
         return watch_verb(Path(run), workspace=self.workspace.root, **options)
