@@ -213,7 +213,9 @@ def compare(data: Data, out: Console) -> None:
     )  # fmt: skip
     _better("Better", (), [((), b) for b in data["better"]], out)
     for crossing in data["crossings"]:
-        out.print(f"{' and '.join(crossing['pair'])} change places at {num(crossing['flops'])} FLOPs\n")
+        chance = crossing.get("probability")
+        likely = f" (probability {percent(chance, 0)})" if chance is not None else ""
+        out.print(f"{' and '.join(crossing['pair'])} change places at {num(crossing['flops'])} FLOPs{likely}\n")
     if data["sets"]:
         _better("Set by set", ("set",), [((s,), b) for s, order in data["sets"].items() for b in order["better"]], out)
     table(

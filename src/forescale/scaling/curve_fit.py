@@ -67,7 +67,7 @@ def look_ahead(curve: Curve, ways: Sequence[Rates]) -> Ahead:
         mean, variance, weight, noise, spread = _sum_over(blocks, way, spread)
         means.append(mean)
         variances.append(variance)
-        weights.append(weight)
+        weights.append(weight + math.log(way.prior))
     log_weight = np.concatenate([w.ravel() for w in weights])
     top = log_weight.max()
     share = np.exp(log_weight - top)

@@ -39,6 +39,8 @@ class Rates:
     """The factor to the power of a clock, summed over the steps up to each logged one."""
     end_factor: float
     end_area: float
+    prior: float = 1.0
+    """Weight before any loss is looked at."""
 
 
 def possible(curve: Curve, total: float, schedule: str | None) -> list[Rates]:
@@ -147,4 +149,6 @@ def _rates(name: str, shape: Shape, done: Array, logged: Array | None, clock: fl
     height = np.where(grid <= now, behind, ahead) ** clock
     edges = np.concatenate([[0.0], np.cumsum(height)]) / GRID
     area = np.interp(done, np.linspace(0.0, 1.0, GRID + 1), edges)
-    return Rates(name, factor, np.maximum(area, 1e-9), float(shape(np.array([1.0]))[0]), float(edges[-1]))
+    # a decay that has not begun late in the run is ever less likely to come
+    prior = max(0.02, (1.0 - now) / LAST) if name == "decay" else 1.0
+    return Rates(name, factor, np.maximum(area, 1e-9), float(shape(np.array([1.0]))[0]), float(edges[-1]), prior)

@@ -22,7 +22,7 @@ from forescale.scaling.rates import Rates, possible
 
 Array = npt.NDArray[np.float64]
 
-GROWTH = 0.01
+GROWTH = 0.015
 """Relative sd per unit of ln(steps in all / steps done): how much the form itself errs (our choice)."""
 TO_COME, AFTER_JUMP, FRESH = 0.4, 1.1, 0.3
 """Doubt about the gain of a decay: of the part to come, more where the rate so far has jumped (a jump shows the gain at
