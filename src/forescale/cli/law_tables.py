@@ -303,7 +303,7 @@ def watch(data: Data, out: Console) -> None:
     if data["left_since"] is not None:
         out.print(f"OUTSIDE its band {span(data['band'])} since step {num(data['left_since'])}")
     elif data["band"] and final:
-        out.print(f"inside its band {span(data['band'])}")
+        out.print(f"{'if it comes back, ' if data['rising'] else ''}inside its band {span(data['band'])}")
     out.print()
     table(
         out, "As seen from earlier steps", ("step", "final loss", "interval"),
