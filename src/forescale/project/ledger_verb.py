@@ -71,18 +71,35 @@ def _missing(space: Workspace) -> ArtifactError | None:
 
 
 def _not_held(space: Workspace, view: LedgerView) -> list[str]:
-    """Plans and sealed runs of the workspace that have no line."""
+    """Plans, seals and outcomes of the workspace that have no line."""
+    seals = _seals(space)
     plans = sorted(set(_plans(space)) - {entry.plan for entry in view.entries})
-    runs = sorted(set(_seals(space)) - {entry.digest for entry in view.entries})
-    named = [_seals(space)[digest] for digest in runs]
-    gone = [f"plans ({', '.join(plans)})"] if plans else []
-    gone += [f"seals of runs ({', '.join(named)})"] if named else []
-    if not gone:
-        return []
-    return [
-        f"the ledger does not hold {' and '.join(gone)} of this workspace; each has a line when it begins, so lines "
-        "were removed (a chain that was cut at its end looks intact), or they were copied here"
-    ]
+    runs = sorted(seals[digest] for digest in seals.keys() - {entry.digest for entry in view.entries})
+    open_ = seals.keys() & {entry.digest for entry in view.entries if entry.outcome is None}
+    ended = sorted(seals[digest] for digest in open_ if _ended(space.run(seals[digest])))
+    warnings = []
+    if plans or runs:
+        gone = [f"plans ({', '.join(plans)})"] if plans else []
+        gone += [f"seals of runs ({', '.join(runs)})"] if runs else []
+        warnings.append(
+            f"the ledger does not hold {' and '.join(gone)} of this workspace; each has a line when it begins, so lines "
+            "were removed (a chain that was cut at its end looks intact), or they were copied here"
+        )
+    if ended:
+        warnings.append(
+            f"the ledger has no outcome of {', '.join(ended)}, which ended: its line was removed (a chain that was cut "
+            "at its end looks intact) or never written; forescale pretrain of the same plan writes it again"
+        )
+    return warnings
+
+
+def _ended(run: Path) -> bool:
+    """Whether a run was finished and scored."""
+    try:
+        last = json.loads((run / "record.json").read_bytes())[-1]
+        return bool(last["status"] == "finished" and last["validation"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _plans(space: Workspace) -> list[str]:
