@@ -82,7 +82,7 @@ def _not_held(space: Workspace, view: LedgerView) -> list[str]:
         gone = [f"plans ({', '.join(plans)})"] if plans else []
         gone += [f"seals of runs ({', '.join(runs)})"] if runs else []
         warnings.append(
-            f"the ledger does not hold {' and '.join(gone)} of this workspace; each has a line when it begins, so lines "
+            f"the ledger does not hold {' and '.join(gone)} of this workspace; each has one when it begins, so lines "
             "were removed (a chain that was cut at its end looks intact), or they were copied here"
         )
     if ended:
