@@ -37,6 +37,7 @@ bench-laws: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.laws
 	$(BIN)/python -m benchmarks.hyper --write
 	$(BIN)/python -m benchmarks.suggest --write
+	$(BIN)/python -m benchmarks.watch
 
 bench-ladders: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.ladders

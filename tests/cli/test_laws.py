@@ -42,6 +42,13 @@ def test_help_lists_every_form() -> None:
     assert ", ".join(FORM_NAMES) == FORMS
 
 
+def test_the_help_lists_every_schedule() -> None:
+    from forescale.cli.laws import SCHEDULES
+    from forescale.scaling.rates import NAMES
+
+    assert SCHEDULES == NAMES
+
+
 def test_a_bad_target_is_named_by_its_line(run: Any, empty_home: Path) -> None:
     Path("points.csv").write_text("params,tokens\n1e9,1e10\n1e9,-5\n")
     ended = run("forecast", "chinchilla", "--at", "points.csv", "--out", "x.csv", "--json")
@@ -299,13 +306,35 @@ def test_a_broken_ledger_is_listed_and_ends_with_4(run: Any, tmp_path: Path) -> 
     assert "CHAIN BROKEN" in ended.out
     assert "digest to publish" not in ended.out
     assert run("ledger", "--workspace", tmp_path, "--json").json["error"]["code"] == 4
+    for verb in (["show", tmp_path], ["report", "--workspace", tmp_path]):
+        ended = run(*verb)
+        assert ended.code == 0
+        assert "warning: the ledger's chain is broken at line 1" in ended.err
+    assert run("show", tmp_path, "--verify").code == 4
     ledger.write_text("")
     ended = run("ledger", "--workspace", tmp_path)
-    assert ended.code == 0
-    assert "plans that the ledger does not hold" in ended.err
-    assert "the ledger is empty" in ended.out
-    assert "chain intact" not in ended.out
-    assert "digest to publish" not in ended.out
+    assert ended.code == 4
+    assert "the ledger is an empty file, but plans: 1.00e13, 2.00e13" in ended.err
+    assert "the ledger is an empty file" in run("show", tmp_path).err
+    ledger.unlink()
+    assert "this workspace has no ledger, but plans" in run("report", "--workspace", tmp_path).err
+
+
+def test_a_published_digest_shows_a_ledger_that_was_cut(run: Any, tmp_path: Path) -> None:
+    run("init", tmp_path, "--set", "tokenizer.vocab_size=512", "--set", "model.seq_len=128")
+    for flops in ("1e13", "2e13"):
+        run("plan", "--flops", flops, "--laws", "deepseek", "--workspace", tmp_path)
+    digest = run("ledger", "--workspace", tmp_path, "--json").json["digest"]
+    for given in (digest, digest[:16]):
+        assert run("ledger", "--workspace", tmp_path, "--digest", given).code == 0
+    ledger = tmp_path / "ledger.jsonl"
+    ledger.write_text(ledger.read_text().splitlines(keepends=True)[0])
+    ended = run("ledger", "--workspace", tmp_path, "--digest", digest)
+    assert ended.code == 4
+    assert "CHAIN BROKEN: it lacks the published digest" in ended.out
+    assert "does not hold plans (2.00e13)" in ended.err
+    assert "does not hold plans (2.00e13)" in run("show", tmp_path).err
+    assert run("ledger", "--workspace", tmp_path, "--digest", "abc").code == 2
 
 
 def test_fit_out_is_a_folder_that_show_reads(run: Any, runs: Path, tmp_path: Path) -> None:

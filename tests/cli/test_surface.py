@@ -25,7 +25,7 @@ PROMISED = {
     "forecast": "--flops --model-scale --tokens --at --out --level --conditions",
     "plan": "--flops --tokens --days --minutes --money --gpus --device --price --utilisation --laws --recipe --shape "
             "--unique-tokens --serve-tokens --objective --out",
-    "compare": f"--validation {READING} {PARTS}", "ledger": "", "watch": "", "example": "",
+    "compare": f"--validation {READING} {PARTS}", "ledger": "--digest", "watch": "--column --schedule", "example": "",
     "pretrain": "--processes --dry-run --extend --tokens", "sft": "--from", "dpo": "--from", "prefer": "--from",
     "evaluate": "--tasks", "chat": "", "report": "", "show": "--verify --lineage",
 }  # fmt: skip

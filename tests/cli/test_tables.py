@@ -60,7 +60,7 @@ RESULTS: dict[str, tuple[Any, list[str]]] = {
             entries=[ENTRY], coverage=Coverage(inside=1, of=1, interval=(0.05, 1.0)), median_error=0.0101,
             chain_ok=False, broken_line=3, digest="abc",
         ),
-        ["+1.01%", "1.9 to 2.1", "inside: 1 of 1", "CHAIN BROKEN: broken at line 3"],
+        ["+1.01%", "1.9 to 2.1", "inside: 1 of 1", "CHAIN BROKEN at line 3"],
     ),
     "ladder suggest": (
         Suggestion(

@@ -35,6 +35,37 @@ def test_a_sealed_run_does_what_its_plan_says_and_the_ledger_has_its_outcome(wor
     assert f"{record.validation.bits_per_byte:.3f}" in page.read_text()
 
 
+def test_a_sealed_interval_is_brought_to_the_loss_that_the_log_has(workspace):
+    project = Project(workspace)
+    top = max(float(row["flops"]) for row in read_rows(project.workspace.ladder("main") / "runs.csv"))
+    project.plan("watched", flops=2 * top)
+    record = project.pretrain("watched", seed=7)
+    sealed = next(e for e in project.ledger().entries if e.kind == "sealed" and e.run == "watched")
+    seen = project.watch("watched")
+    gap = record.validation.bits_per_byte / seen.loss  # how far validation lies above training in the run itself
+    assert any("validation lay" in w for w in seen.warnings)
+    assert seen.band[0] * gap == pytest.approx(sealed.interval[0], rel=0.1)
+    assert seen.band[1] * gap == pytest.approx(sealed.interval[1], rel=0.1)
+
+
+def test_seals_that_the_ledger_lost_are_named(workspace, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(workspace, copy)
+    project = Project(copy)
+    project.plan("sealed", flops=2e10)
+    project.pretrain("sealed", seed=1)
+    lines = (copy / "ledger.jsonl").read_text().splitlines(keepends=True)
+    (copy / "ledger.jsonl").write_text("".join(lines[:-1]))
+    assert any("no outcome of sealed" in w for w in project.ledger().warnings)
+    project.pretrain("sealed", seed=1)
+    assert project.ledger().warnings == []
+    seal = next(k for k, line in enumerate(lines) if '"sealed"' in line and json.loads(line)["run"] == "sealed")
+    (copy / "ledger.jsonl").write_text("".join(lines[:seal]))
+    view = project.ledger()
+    assert view.chain_ok
+    assert any("seals of runs (sealed)" in w for w in view.warnings)
+
+
 def test_an_edited_forecast_is_shown(workspace, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(workspace, copy)

@@ -165,7 +165,9 @@ def test_a_miss_is_called_one(story: ReportData) -> None:
 
 def test_a_broken_chain_is_shown(story: ReportData) -> None:
     assert story.ledger is not None
-    broken = story.ledger.model_copy(update={"chain_ok": False, "broken_line": 3})
+    broken = story.ledger.model_copy(
+        update={"chain_ok": False, "broken_line": 3, "warnings": ["the chain is broken at line 3"]}
+    )
     assert "broken at line 3" in read(html(story.model_copy(update={"ledger": broken}))).text
 
 

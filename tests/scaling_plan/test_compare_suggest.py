@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from forescale.base.errors import InputError
-from forescale.base.records.laws import Largest, Laws, Member, Predictive, Surface
+from forescale.base.records.laws import Largest, Laws, Member, NoisePoint, Predictive, Surface
 from forescale.scaling.compare import compare, compare_laws
 from forescale.scaling.published import split_of
 from forescale.scaling.suggest import suggest
@@ -163,6 +163,23 @@ def test_suggested_runs_narrow_the_forecast() -> None:
     assert tight.flops <= made.flops / 3
     enough = suggest(laws(), 1e19, until=0.999 * made.width_now)
     assert len(enough.runs) == 1
+
+
+def test_a_list_says_what_its_widths_rest_on() -> None:
+    made = suggest(laws(), 1e19)
+    assert any("run twice" in w for w in made.warnings)
+    assert any("no law of learning rate or batch" in w for w in made.warnings)
+    measured = laws(noise=[NoisePoint(flops=1e17, seed_sd=0.001, replicates=3)])
+    assert not any("run twice" in w for w in suggest(measured, 1e19).warnings)
+    settled = suggest(laws(spread=1e-4, growth=0.0), 1e16)
+    assert any("narrow the forecast by less than 2%" in w for w in settled.warnings)
+
+
+def test_one_table_under_two_names_is_called_that() -> None:
+    made = compare({"web": runs("web", 1.6, 0), "copy": runs("web", 1.6, 0)})
+    assert any("web and copy have the very same laws" in w for w in made.warnings)
+    other = compare({"web": runs("web", 1.6, 0), "again": runs("web", 1.6, 1)})
+    assert not any("very same laws" in w for w in other.warnings)
 
 
 def test_candidates_restrict_the_choice() -> None:

@@ -129,6 +129,44 @@ def test_a_torn_line_is_shown_and_survived(tmp_path: Path) -> None:
     assert [e.plan for e in view.entries] == ["a", "b"]
 
 
+def test_a_line_that_was_put_in_is_not_torn(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    ledger = Ledger(path)
+    for name in ("a", "b"):
+        ledger.planned(made(), name)
+    first, second = path.read_text().splitlines(keepends=True)
+    for text in (first + "garbage\n" + second, first + second + "garbage\n", first + second[:40] + "\n" + second):
+        path.write_text(text)
+        view = ledger.view()
+        assert not view.chain_ok
+        assert view.torn_lines == []
+        assert view.broken_line == (3 if text.endswith("garbage\n") else 2)
+
+
+def test_a_closed_torn_line_is_held_by_its_hash(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    ledger = Ledger(path)
+    ledger.planned(made(), "a")
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:50])
+    ledger.planned(made(), "b")
+    closed = path.read_bytes()
+    assert ledger.view().chain_ok
+    for changed in (closed.replace(whole + whole[:50] + b"\n", whole), closed.replace(whole[:50] + b"\n", b"x\n")):
+        path.write_bytes(changed)
+        assert ledger.view().broken_line == 2
+
+
+def test_a_second_outcome_is_named_and_does_not_count(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    seal = ledger.seal(made(), "p", run="target")
+    ledger.outcome(seal.digest, 2.5)
+    ledger.outcome(seal.digest, 2.0)
+    view = ledger.view()
+    assert view.entries[0].outcome == 2.5
+    assert any("line 3" in w and "second outcome" in w for w in view.warnings)
+
+
 def test_an_outcome_needs_a_seal_and_is_written_once(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     with pytest.raises(ArtifactError, match="no sealed line"):

@@ -36,4 +36,4 @@ def test_a_run_that_is_past_its_end_is_called_so(tmp_path):
     path.write_text("step,loss\n" + "\n".join(f"{step},{3 - step / 5000}" for step in range(50, 5001, 50)) + "\n")
     seen = watch(path, total_steps=3000)
     assert seen.final is None
-    assert any("3,000 steps, and the log is at step 5,000" in warning for warning in seen.warnings)
+    assert "3,000 steps, and the log is at step 5,000" in str(seen.reason)

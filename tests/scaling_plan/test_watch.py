@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from forescale.base.errors import InputError
+from forescale.base.errors import ConfigError, InputError
 from forescale.scaling.logs import Curve, read_curve
-from forescale.scaling.watch import watch
+from forescale.scaling.rates import possible
+from forescale.scaling.watch import rising, watch
 
 
 def simulated(gain: float = 0.03, seed: int = 0, steps: int = 4000, cosine: bool = False) -> tuple[Curve, float]:
@@ -59,7 +61,7 @@ def test_without_a_length_there_is_no_final_loss() -> None:
     unknown = Curve(curve.step, curve.loss, curve.lr, curve.tokens, None, "made up")
     view = watch(unknown)
     assert view.final is None
-    assert any("how many steps" in w for w in view.warnings)
+    assert "how many steps" in str(view.reason)
     assert watch(unknown, total_steps=4000).final is not None
 
 
@@ -113,6 +115,104 @@ def test_tables(tmp_path: Path) -> None:
     assert list(read_curve(points).loss) == [5.0, 4.5]
 
 
+def test_each_reason_for_no_forecast_is_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+
+    def reason(rows: list[tuple[int, object]], **options: object) -> str:
+        path.write_text("step,loss\n" + "".join(f"{s},{v}\n" for s, v in rows))
+        seen = watch(path, **options)  # type: ignore[arg-type]
+        assert seen.final is None
+        return str(seen.reason)
+
+    curve = [(10 * k, 5 - k / 100) for k in range(1, 31)]
+    assert "how many steps" in reason(curve)
+    assert "at step 300 already" in reason(curve, total_steps=200)
+    assert "only 3 logged points" in reason(curve[:3], total_steps=2000)
+    assert "since step 310: the run has diverged" in reason([*curve, (310, "nan"), (320, "nan")], total_steps=2000)
+
+
+def test_which_loss_is_followed_is_said_and_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("step,train/loss,val/loss\n" + "".join(f"{k},{5 - k / 100},{6 - k / 50}\n" for k in range(1, 30)))
+    seen = watch(path, total_steps=100)
+    assert seen.columns["loss"] == "train/loss"
+    assert seen.other_losses == ["val/loss"]
+    held = watch(path, total_steps=100, columns=["loss=val/loss"])
+    assert held.columns["loss"] == "val/loss"
+    assert held.other_losses == ["train/loss"]
+    assert held.loss > seen.loss
+    with pytest.raises(ConfigError, match="no column `eval/loss`"):
+        read_curve(path, columns=["loss=eval/loss"])
+    with pytest.raises(ConfigError, match="`losses` is no name"):
+        read_curve(path, columns=["losses=val/loss"])
+
+
+def test_losses_of_several_runs_are_not_chosen_among(tmp_path: Path) -> None:
+    path = tmp_path / "w.csv"
+    path.write_text('"Step","a - train/loss","b - train/loss"\n1,5.0,6.0\n2,4.0,5.5\n')
+    with pytest.raises(ConfigError, match="of 2 runs: a - train/loss, b - train/loss"):
+        read_curve(path)
+    assert list(read_curve(path, columns=["loss=b - train/loss"]).loss) == [6.0, 5.5]
+
+
+def test_a_validation_row_does_not_take_the_place_of_its_steps_training_loss(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    rows = [{"_step": 1, "train_loss": 5.0}, {"_step": 1, "val_loss": 6.0}, {"_step": 2, "train_loss": 4.0}]
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows) + "not json\n" + json.dumps({"_step": 3}) + "\n")
+    curve = read_curve(path)
+    assert list(curve.loss) == [5.0, 4.0]
+    assert curve.others == ("val_loss",)
+    assert curve.warnings == ("1 lines are no JSON objects and are left out (the first is line 4)",)
+
+
+def test_validation_losses_of_text_logs_are_curves_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "train.log"
+    path.write_text(
+        "".join(f"step: {s}  loss: {5 - s / 100}  lr: 1e-3\n" for s in range(1, 9)) + "validate step: 8  loss: 6.5\n"
+    )
+    assert read_curve(path).loss.max() < 5
+    assert list(read_curve(path, columns=["loss=validation loss"]).loss) == [6.5]
+    with pytest.raises(ConfigError, match="`val`"):
+        read_curve(path, columns=["loss=val"])
+
+
+def test_steps_of_an_abandoned_attempt_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    steps = [*range(10, 410, 10), *range(310, 360, 10)]  # resumed at 310, now at 350
+    path.write_text("step,loss\n" + "".join(f"{s},{9.0 if k < 40 and s > 300 else 4.0}\n" for k, s in enumerate(steps)))
+    curve = read_curve(path)
+    assert curve.step[-1] == 350
+    assert set(curve.loss) == {4.0}
+    assert any("goes back 1 times (first to step 310)" in w for w in curve.warnings)
+
+
+@pytest.mark.parametrize(("rate", "points"), [(0.02, 8), (0.005, 20)])
+def test_a_divergence_is_named_soon_and_a_healed_spike_is_not(rate: float, points: int) -> None:
+    curve, _ = simulated()
+    at = np.arange(len(curve.step))
+    turn = int(0.6 * len(at))
+    worse = replace(curve, loss=curve.loss * np.exp(rate * np.maximum(0, at - turn)))
+    assert rising(worse.until(float(curve.step[turn]))) is None
+    rise = rising(worse.until(float(curve.step[turn + points])))
+    assert rise is not None
+    assert abs(np.searchsorted(curve.step, rise.since) - turn) < 30
+    assert any("risen" in w for w in watch(worse.until(float(curve.step[turn + points]))).warnings)
+    spike = replace(curve, loss=curve.loss * np.where(abs(at - turn) < 3, 1.5, 1.0))
+    assert rising(spike.until(float(curve.step[turn + 20]))) is None
+
+
+def test_schedules_are_told_by_the_logged_rates() -> None:
+    curve, _ = simulated(cosine=True)
+    names = {way.name for way in possible(curve.until(1500), 4000.0, None)}
+    assert any(name.startswith("cosine:0.1") for name in names)
+    assert "multi_step" not in names
+    flat, _ = simulated()
+    assert {way.name for way in possible(flat.until(1500), 4000.0, None)} == {"multi_step", "wsd", "constant"}
+    assert {way.name for way in possible(flat.until(1500), 4000.0, "constant")} == {"constant"}
+    with pytest.raises(ConfigError, match="--schedule cosin"):
+        possible(flat, 4000.0, "cosin")
+
+
 def test_our_own_run(tmp_path: Path) -> None:
     rows = [{"step": s, "tokens": 100 * s, "loss": 5.0 - s / 100, "bpb": 2.0, "lr": 1e-3} for s in (10, 20, 30)]
     branch = rows[1] | {"loss": 9.0, "branch": 2000}
@@ -125,7 +225,7 @@ def test_our_own_run(tmp_path: Path) -> None:
     curve = read_curve(tmp_path)
     assert curve.format == "forescale"
     assert curve.total_steps == 60
-    assert list(curve.loss) == [4.9, 4.7, 4.7]
+    assert list(curve.loss) == [4.9, 4.7]  # resumed at 20: the 30 before it was abandoned
     assert read_curve(tmp_path, metric="bpb").unit == "bpb"
 
 
@@ -137,7 +237,7 @@ def test_bad_logs(tmp_path: Path) -> None:
         read_curve(tmp_path / "x.log")
     path = tmp_path / "d.csv"
     path.write_text("step,loss\n1,5\n2,nan\n3,4\n")
-    assert read_curve(path).warnings == ("1 logged steps have no positive finite loss and are left out",)
+    assert read_curve(path).warnings == ("1 logged steps have no positive finite loss and are left out: step 2",)
     path.write_text("step,loss\n1,nan\n")
     with pytest.raises(InputError, match="no usable loss"):
         read_curve(path)

@@ -228,7 +228,9 @@ def compare(data: Data, out: Console) -> None:
     )  # fmt: skip
     _better("Better", (), [((), b) for b in data["better"]], out)
     for crossing in data["crossings"]:
-        out.print(f"{' and '.join(crossing['pair'])} change places at {num(crossing['flops'])} FLOPs\n")
+        chance = crossing.get("probability")
+        likely = f" (probability {percent(chance, 0)})" if chance is not None else ""
+        out.print(f"{' and '.join(crossing['pair'])} change places at {num(crossing['flops'])} FLOPs{likely}\n")
     if data["sets"]:
         _better("Set by set", ("set",), [((s,), b) for s, order in data["sets"].items() for b in order["better"]], out)
     table(
@@ -278,7 +280,7 @@ def ledger(data: Data, out: Console) -> None:
             f"inside: {cover['inside']} of {cover['of']} (90% interval of the share {span(cover['interval'], 2)}); "
             f"median error {percent(data['median_error'])}"
         )
-    broken = f": broken at line {data['broken_line']}" if data.get("broken_line") else ""
+    broken = f" at line {data['broken_line']}" if data.get("broken_line") else ": it lacks the published digest"
     intact = "chain intact" if data["entries"] else "the ledger is empty"
     out.print(intact if data["chain_ok"] else f"CHAIN BROKEN{broken}")
     if data.get("digest") and data["chain_ok"] and data["entries"]:
@@ -299,21 +301,24 @@ def suggest(data: Data, out: Console) -> None:
 def watch(data: Data, out: Console) -> None:
     """Where a run will end, as seen now and as seen before."""
     words, final = unit(data["unit"]), data["final"]
-    progress = f" ({percent(data['progress'], 0)})" if data["progress"] is not None else ""
-    out.print(
-        f"{data['source']} (read as {data['format']}): step {num(data['step'])} of {num(data['total_steps'])}{progress}"
-    )
+    of = f" of {num(data['total_steps'])} ({percent(data['progress'], 0)})" if data["total_steps"] else ""
+    out.print(f"{data['source']} (read as {data['format']}): step {num(data['step'])}{of}")
+    others = data["other_losses"]
+    beside = f"; also there: {', '.join(others)} (--column loss=NAME follows one)" if others else ""
+    out.print(f"following {data['columns'].get('loss', 'loss')}{beside}")
     out.print(f"loss now {num(data['loss'])} {words}")
     if final:
         out.print(
             f"final loss {num(final['median'])} {words}, {percent(data['level'], 0)} interval {span(final['interval'])}"
         )
     else:
-        out.print("final loss: unknown, since the run's length is (--total-steps N)")
+        out.print(f"final loss: cannot be told: {data['reason']}")
+    if data["rising"]:
+        out.print(f"RISING since step {num(data['rising']['since'])}, by {percent(data['rising']['by'])} so far")
     if data["left_since"] is not None:
         out.print(f"OUTSIDE its band {span(data['band'])} since step {num(data['left_since'])}")
-    elif data["band"]:
-        out.print(f"inside its band {span(data['band'])}")
+    elif data["band"] and final:
+        out.print(f"{'if it comes back, ' if data['rising'] else ''}inside its band {span(data['band'])}")
     out.print()
     table(
         out, "As seen from earlier steps", ("step", "final loss", "interval"),

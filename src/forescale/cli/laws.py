@@ -34,6 +34,8 @@ from forescale.cli.verb import verb
 PANEL = "Laws"
 FORMS = "ensemble, generalised, quadrature, whole, wide, steep, weighted, chinchilla"
 """What `--form` knows; written out, since help must not open the fitting rooms. A test holds it to them."""
+SCHEDULES = "multi_step, constant, cosine, linear, wsd; `cosine:0.1` ends at a tenth of the peak"
+"""What `--schedule` knows; written out and held to `rates.NAMES` like FORMS."""
 Runs = Annotated[
     list[Path] | None,
     typer.Argument(
@@ -278,16 +280,26 @@ def compare(
         )  # fmt: skip
 
 
-def ledger(common: Common) -> Any:
+def ledger(
+    common: Common,
+    digest: Annotated[
+        str | None,
+        typer.Option("--digest", metavar="SHA256", help="A published digest: a line must have it, else exit 4."),
+    ] = None,
+) -> Any:
     """Every forecast against its outcome, and whether the chain is intact."""
-    from forescale.project import laws_verbs
+    from forescale.project.ledger_verb import ledger_verb
 
-    view = laws_verbs.ledger_verb(workspace=common.workspace)
+    view = ledger_verb(workspace=common.workspace, digest=digest)
     if view.chain_ok:
         return view
     broken = ArtifactError(
-        f"the ledger's chain is broken at line {view.broken_line}",
-        why="a line was edited, removed or put in: the forecasts from there on prove nothing",
+        f"the ledger's chain is broken at line {view.broken_line}"
+        if view.broken_line is not None
+        else f"the published digest {digest} is in no line of the ledger",
+        why="a line was edited, removed, moved or put in: the forecasts from there on prove nothing"
+        if view.broken_line is not None
+        else "lines were removed at its end, or all of it was written anew",
         remedy="restore the file from a copy, or move it away and begin a new ledger",
         line=view.broken_line,
     )
@@ -297,20 +309,39 @@ def ledger(common: Common) -> Any:
 def watch(
     common: Common,
     run: Annotated[Path, typer.Argument(metavar="RUN|LOG", help="A run's folder, or a log of loss by step.")],
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="NAME=COLUMN",
+            help="Follow this loss (loss=val_loss), or read step, lr or tokens from a column; repeatable. Default: the "
+            "training loss where there is one.",
+        ),
+    ] = None,
     metric: MetricOption = None,
     level: LevelOption = 0.9,
     total_steps: Annotated[
         int | None, typer.Option("--total-steps", parser=count, metavar="N", help="Where the log does not tell.")
     ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            "--schedule",
+            metavar="NAME",
+            help=f"The learning rate's, where the log does not tell: {SCHEDULES}. Default: all that fit so far.",
+        ),
+    ] = None,
 ) -> Any:
     """Forecast a running training's final loss from its curve so far."""
-    from forescale.project import laws_verbs
+    from forescale.project.watch_verb import watch_verb
 
-    return laws_verbs.watch_verb(
+    return watch_verb(
         run,
         total_steps=total_steps,
         level=level,
         metric=metric.value if metric else None,
+        columns=checked(column, "--column"),
+        schedule=schedule,
         workspace=common.workspace,
     )
 

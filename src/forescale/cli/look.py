@@ -41,7 +41,10 @@ def chat(
 
 def report(common: Common) -> Any:
     """Write report/index.html: all of the workspace on one page."""
-    return common.project().report()
+    from forescale.project.ledger_verb import ledger_warnings
+
+    project = common.project()
+    return {"path": str(project.report()), "warnings": ledger_warnings(project.workspace)}
 
 
 def show(

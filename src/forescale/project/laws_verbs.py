@@ -18,9 +18,7 @@ from forescale.project.workspace import Workspace
 if TYPE_CHECKING:
     from forescale.base.records.forecast import Forecast
     from forescale.base.records.laws import Laws
-    from forescale.base.records.ledger import LedgerView
     from forescale.base.records.suggestion import Suggestion
-    from forescale.base.records.watch import Watch
     from forescale.scaling.table import RunTable
 
 
@@ -228,68 +226,6 @@ def _corpus_of(laws: str | Path) -> dict[str, int]:
         return {}
     tokens = corpus_tokens(space)
     return {} if tokens is None else {"unique_tokens": tokens}
-
-
-def ledger_verb(*, workspace: Path | None = None) -> LedgerView:
-    """The workspace's ledger, added up."""
-    from forescale.scaling.ledger import Ledger
-
-    space = Workspace.find(workspace)
-    plans = sorted(file.parent.name for file in space.root.glob("plans/*/plan.json"))
-    if not space.ledger.exists():
-        raise ArtifactError(
-            "this workspace has no ledger" + (f", but plans: {', '.join(plans)}" if plans else " yet"),
-            why="each plan has a line in it: the ledger was moved away or removed" if plans else "",
-            remedy="restore it from a copy" if plans else "forescale plan writes its first line",
-            file=space.ledger,
-        )
-    view = Ledger(space.ledger).view()
-    missing = sorted(set(plans) - {entry.plan for entry in view.entries})
-    if not missing:
-        return view
-    told = (
-        f"plans that the ledger does not hold: {', '.join(missing)}; each has a line when it is made, so lines were"
-        " removed (a chain that was cut at its end looks intact), or the plans were copied here"
-    )
-    return view.model_copy(update={"warnings": [*view.warnings, told]})
-
-
-def watch_verb(
-    run: Path,
-    *,
-    total_steps: int | None = None,
-    level: float = 0.9,
-    metric: str | None = None,
-    workspace: Path | None = None,
-) -> Watch:
-    """The final loss of a training that goes on, from its curve so far; a sealed run is held to its sealed interval."""
-    from forescale.scaling.watch import watch
-
-    space = workspace_or_none(workspace)
-    if not run.exists() and space is not None and space.run(str(run)).exists():
-        run = space.run(str(run))
-    sealed = sealed_interval(run, space)
-    if sealed is not None:
-        unit, interval = sealed
-        metric = metric or ("bpb" if unit == "bpb" else "loss")
-        if (metric == "bpb") == (unit == "bpb"):
-            return watch(run, total_steps=total_steps, interval=interval, level=level, metric=metric)
-    return watch(run, total_steps=total_steps, level=level, metric=metric)
-
-
-def sealed_interval(run: Path, space: Workspace | None) -> tuple[str, tuple[float, float]] | None:
-    """Unit and interval of the forecast that was sealed for a run's folder; None where there is none."""
-    from forescale.base.records.spec import RunSpec
-    from forescale.scaling.ledger import Ledger
-
-    spec = (run if run.is_dir() else run.parent) / "spec.json"
-    if space is None or not spec.exists() or not space.ledger.exists():
-        return None
-    seal = RunSpec.read(spec).seal
-    for line in Ledger(space.ledger).read().lines:
-        if line.kind == "sealed" and line.digest == seal and line.interval is not None:
-            return line.unit, line.interval
-    return None
 
 
 def suggest_verb(

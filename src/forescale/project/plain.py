@@ -109,14 +109,14 @@ class PlainVerbs:
         assert isinstance(self, Project)
         return compare_verb(corpora, validation=validation, project=lambda: self, **options)
 
-    def ledger(self) -> LedgerView:
-        """Every forecast against its outcome."""
-        from forescale.project.laws_verbs import ledger_verb
+    def ledger(self, *, digest: str | None = None) -> LedgerView:
+        """Every forecast against its outcome; `digest`: a published one that it must hold."""
+        from forescale.project.ledger_verb import ledger_verb
 
-        return ledger_verb(workspace=self.workspace.root)
+        return ledger_verb(workspace=self.workspace.root, digest=digest)
 
     def watch(self, run: Path | str, **options: Any) -> Watch:
         """The final loss of a training that goes on."""
-        from forescale.project.laws_verbs import watch_verb
+        from forescale.project.watch_verb import watch_verb
 
         return watch_verb(Path(run), workspace=self.workspace.root, **options)

@@ -22,6 +22,7 @@ from forescale.base.records.run import RunRecord
 from forescale.base.records.tokens import TokensSummary
 from forescale.base.runtime import machine
 from forescale.project.ladder import read_rows
+from forescale.project.ledger_verb import ledger_of
 from forescale.project.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def gather(project: Project, phases: Mapping[str, float], command: str) -> Repor
         laws=Laws.read(space.laws / "laws.json") if (space.laws / "laws.json").exists() else None,
         plan=Plan.read(plans) if plans else None,
         target=target,
-        ledger=_ledger(space),
+        ledger=ledger_of(space),
         align=list(records.values()),
         prefer=PreferSummary.read(p) if (p := space.run("dpo") / "prefer.json").exists() else None,
         evaluations=evaluations,
@@ -120,12 +121,6 @@ def _summary(folder: Path, kind: Any) -> Any:
         return kind.model_validate(read_manifest(folder).summary)
     except ForescaleError:
         return None
-
-
-def _ledger(space: Workspace) -> Any:
-    from forescale.scaling.ledger import Ledger
-
-    return Ledger(space.ledger).view() if space.ledger.exists() else None
 
 
 def _numbers(row: dict[str, str]) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from forescale.base.errors import ArtifactError
 from forescale.base.files import sha256_file
 from forescale.base.records.compare import Comparison
 from forescale.base.records.laws import Laws
+from forescale.project.ledger_verb import ledger_warnings
 from forescale.project.meter_report import COMPARISON, PAGE
-from forescale.project.workspace import RECIPE_FILE
+from forescale.project.workspace import RECIPE_FILE, Workspace
 
 DEPTH = 4
 """How deep below a workspace artifacts lie: ladders/NAME, runs/NAME, KIND.old/RECIPE, comparisons/NAME/ladders/NAME."""
@@ -30,7 +31,7 @@ def show(path: Path, *, verify: bool = False, lineage: bool = False) -> dict[str
         entries = result["artifacts"]
     elif (folder / RECIPE_FILE).exists():
         entries = [entry(found, check=verify) for found in artifacts(folder)]
-        result = {"workspace": str(folder), "artifacts": entries}
+        result = {"workspace": str(folder), "artifacts": entries, "warnings": ledger_warnings(Workspace(folder))}
         if comparisons := sorted(str(file.parent) for file in folder.glob(f"comparisons/*/{COMPARISON}")):
             result["comparisons"] = comparisons
     elif (laws := laws_file(path)) is not None and not stands(folder):
@@ -41,6 +42,7 @@ def show(path: Path, *, verify: bool = False, lineage: bool = False) -> dict[str
         if lineage:
             result["lineage"] = ancestry(folder)
     wrong = [f"{item['path']}: {problem}" for item in entries for problem in item.get("wrong", [])]
+    wrong += [text for text in result.get("warnings", []) if verify]
     if wrong:
         result["error"] = ArtifactError(
             f"{len(wrong)} file(s) are not what was written: {'; '.join(wrong[:3])}",

@@ -296,8 +296,9 @@ def samples(data: ReportData) -> Section | None:
 def ledger(data: ReportData) -> Section | None:
     """Every forecast of this workspace, whether or not it came true."""
     view = data.ledger
-    if view is None or not view.entries:
+    if view is None or not (view.entries or view.warnings):
         return None
+    chain = "broken" if not view.chain_ok else "intact" if view.entries else "empty"
     rows: list[tuple[Cell, ...]] = [
         (
             e.plan, e.kind if e.counts else f"{e.kind}, does not count", _moment(e.sealed_at),
@@ -309,15 +310,12 @@ def ledger(data: ReportData) -> Section | None:
     ]  # fmt: skip
     head = ("plan", "kind", "written", "C", "forecast", "interval", "outcome", "error", "", "digest")
     cover = view.coverage
-    broken = (
-        () if view.chain_ok else (f"The chain is broken at line {view.broken_line}: a line was edited or removed.",)
-    )
     return Section(
         "ledger", "The ledger", "Each forecast is sealed before its run begins and chained to the one before; a plan "
         "that never ran stays visible, and the first seal of a target is the one that counts.",
         only(
-            Fact("Chain", "intact" if view.chain_ok else "broken", "Each line holds the digest of the one above.",
-                 "good" if view.chain_ok else "bad"),
+            Fact("Chain", chain, "Each line holds the digest of the one above.",
+                 "good" if chain == "intact" else "bad"),
             Fact("Inside their interval", f"{cover.inside} of {cover.of}",
                  f"So the true share lies between {percent(cover.interval[0], 0)} and {percent(cover.interval[1], 0)}.")
             if cover.of else None,
@@ -327,7 +325,7 @@ def ledger(data: ReportData) -> Section | None:
             if view.digest else None,
         ),
         drawn(draw.ledger(view)), tables=(table("All lines", head, rows, words=(0, 1, 2, 8, 9)),),
-        warnings=broken + tuple(view.warnings), source=file_link("ledger.jsonl", data.paths.get("ledger")),
+        warnings=tuple(view.warnings), source=file_link("ledger.jsonl", data.paths.get("ledger")),
     )  # fmt: skip
 
 

@@ -163,16 +163,21 @@ def _nested(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def apply_mapping(rows: list[Row], mappings: Sequence[str]) -> tuple[dict[str, str], list[Row]]:
-    """Apply `NAME=COLUMN`, `NAME=base**COLUMN` or `NAME=factor*COLUMN`; gives what was mapped, and the new rows."""
+def apply_mapping(
+    rows: list[Row], mappings: Sequence[str], known: Iterable[str] = ALIASES
+) -> tuple[dict[str, str], list[Row]]:
+    """Apply `NAME=COLUMN`, `NAME=base**COLUMN` or `NAME=factor*COLUMN`; gives what was mapped, and the new rows.
+
+    `known`: the names that there are; a run table's, where nothing else is said.
+    """
     mapped: dict[str, str] = {}
-    names = list(rows[0]) if rows else []
+    names = list(dict.fromkeys(name for row in rows for name in row))
     for text in mappings:
         ours, equals, theirs = (part.strip() for part in text.partition("="))
         if not equals or not ours or not theirs:
             raise ConfigError(f"--column {text} is not NAME=COLUMN", remedy="write e.g. --column lr=peak_lr")
-        if ours not in ALIASES:
-            raise ConfigError(f"`{ours}` is no column of a run table", remedy=_near(ours, ALIASES), key=ours)
+        if ours not in known:
+            raise ConfigError(f"`{ours}` is no name of ours", remedy=_near(ours, known), key=ours)
         base, power, column = (part.strip() for part in theirs.partition("**"))
         factor, column = (1.0, column) if power else _times(theirs, names)
         if column not in names:

@@ -117,6 +117,7 @@ def compare_laws(
     warnings = _comparable(corpora)
     usable = {name: laws for name, laws in corpora.items() if laws.predictive is not None}
     warnings += [f"{name}: no loss surface, left out of the order" for name in corpora if name not in usable]
+    warnings += _same_runs(usable)
     warnings += [_regime(name, laws) for name, laws in usable.items() if laws.regime != "scaling"]
     better: list[Better] = []
     crossings: list[Crossing] = []
@@ -184,9 +185,19 @@ def _one_unit(what: str, units: Mapping[str, str], option: str) -> None:
 def _regime(name: str, laws: Laws) -> str:
     """What a ladder that may not be on its curve means for the order."""
     why = next((text for text in laws.warnings if "on the curve" in text or "bigram" in text), "")
-    return f"{name}: its ladder is {laws.regime}, so an order beyond its runs is a guess whatever its probability" + (
-        f" ({why})" if why else ""
+    return (
+        f"{name}: the regime of its ladder is {laws.regime}, so an order beyond its runs is a guess at any probability"
+        + (f" ({why})" if why else "")
     )
+
+
+def _same_runs(corpora: Mapping[str, Laws]) -> list[str]:
+    """Corpora whose laws are the same to the last digit: one table of runs under two names."""
+    return [
+        f"{a} and {b} have the very same laws: their runs are the same, and any order between them is chance"
+        for a, b in combinations(corpora, 2)
+        if corpora[a].surface == corpora[b].surface and corpora[a].largest == corpora[b].largest
+    ]
 
 
 def _some_flat(corpora: Mapping[str, Laws]) -> str:

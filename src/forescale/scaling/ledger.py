@@ -2,12 +2,14 @@
 
 Nothing is ever rewritten. An edit, a removal or an insertion breaks the chain from that line on; a chain that was cut
 at its end, or forged anew as a whole, shows against the digest that was published. A crash in mid-write leaves a torn
-line: it is closed by the next append, ignored, and shown.
+last line, without a newline: it is ignored and shown, and the next line names its hash, which closes it. Any other line
+that is no record was put in, and breaks the chain.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import time
@@ -29,15 +31,17 @@ GENESIS = "0" * 64
 SAME_TARGET = 1.10
 """Two targets are one when they share the validation set and their FLOPs lie within this factor (contract)."""
 COVERAGE_LEVEL = 0.9
+BROKEN = "a line was edited, removed, moved or put in there"
 
 
 @dataclass
 class Chain:
-    """The file as read: good lines, the first broken one, torn ones."""
+    """The file as read: good lines, the first broken one, torn ones, and the hash of those at the end."""
 
     lines: list[LedgerLine] = field(default_factory=list)
     broken: int | None = None
     torn: list[int] = field(default_factory=list)
+    tail: str | None = None
 
     @property
     def head(self) -> str:
@@ -96,10 +100,9 @@ class Ledger:
     def read(self) -> Chain:
         """All lines, with the chain checked."""
         try:
-            data = self.path.read_bytes()
+            return _check(self.path.read_bytes())
         except FileNotFoundError:
             return Chain()
-        return _check(data)
 
     def view(self, published: str | None = None) -> LedgerView:
         """Forecast against outcome, calibration so far, chain intact or not; `published`: a digest to look for."""
@@ -108,22 +111,16 @@ class Ledger:
         known = [e for e in entries if e.counts and e.inside is not None]
         errors = sorted(abs(e.error) for e in entries if e.counts and e.error is not None)
         inside = sum(bool(e.inside) for e in known)
-        warnings = _remarks(chain, entries, self.path)
-        broken = chain.broken
-        if published is not None and published not in {line.digest for line in chain.lines}:
-            warnings.append(
-                f"the published digest {published[:16]} is not in this ledger: lines were removed or forged"
-            )
-            broken = broken or len(chain.lines) + 1
+        held = published is None or any(line.digest.startswith(published) for line in chain.lines)
         return LedgerView(
             entries=entries,
             coverage=Coverage(inside=inside, of=len(known), interval=binomial_interval(inside, len(known))),
             median_error=_median(errors),
-            chain_ok=broken is None,
-            broken_line=broken,
+            chain_ok=chain.broken is None and held,
+            broken_line=chain.broken,
             torn_lines=chain.torn,
             digest=chain.head,
-            warnings=warnings,
+            warnings=_remarks(chain, entries, self.path),
         )
 
     def _append(self, fields: dict[str, Any]) -> LedgerLine:
@@ -137,12 +134,12 @@ class Ledger:
                 if chain.broken is not None:
                     raise ArtifactError(
                         f"the ledger's chain is broken at line {chain.broken}",
-                        why="a line was edited, removed or put in; nothing may be sealed on top of it",
+                        why=f"{BROKEN}; nothing may be sealed on top of it",
                         remedy="restore the file from a copy, or move it away and begin a new ledger",
                         file=self.path,
                         line=chain.broken,
                     )
-                line = _complete(fields, n=len(chain.lines) + 1, previous=chain.head)
+                line = _complete(fields | {"torn": chain.tail}, n=len(chain.lines) + 1, previous=chain.head)
                 torn = b"\n" if data and not data.endswith(b"\n") else b""
                 _whole(file.fileno(), len(data), torn + line.model_dump_json().encode() + b"\n")
                 return line
@@ -180,25 +177,43 @@ def _complete(fields: dict[str, Any], *, n: int, previous: str) -> LedgerLine:
 
 
 def _check(data: bytes) -> Chain:
-    """Follow the chain from the first line on. A line that is no JSON is torn, if the chain closes around it."""
+    """Follow the chain from the first line on."""
     chain = Chain()
+    no_record: list[tuple[int, bytes]] = []  # since the last line that is one
     for number, raw in enumerate(data.split(b"\n"), start=1):
         if not raw.strip():
             continue
         try:
             fields = json.loads(raw)
-            line = LedgerLine.model_validate(fields)
         except (json.JSONDecodeError, UnicodeDecodeError):
-            chain.torn.append(number)
+            no_record.append((number, raw))
             continue
+        try:
+            line = LedgerLine.model_validate(fields)
         except ValidationError:
             chain.broken = chain.broken or number
             continue
+        if line.torn != _tail(no_record):
+            chain.broken = chain.broken or (no_record[0][0] if no_record else number)
         true = line.digest == LedgerLine.digest_of(fields) and line.previous == chain.head
         if not (true and line.n == len(chain.lines) + 1):
             chain.broken = chain.broken or number
+        chain.torn += [n for n, _ in no_record]
+        no_record = []
         chain.lines.append(line)
+    if no_record and data.endswith(b"\n"):
+        chain.broken = chain.broken or no_record[0][0]
+    elif no_record:
+        chain.torn += [n for n, _ in no_record]
+        chain.tail = _tail(no_record)
+    if chain.broken is not None:
+        chain.torn = [n for n in chain.torn if n < chain.broken]
     return chain
+
+
+def _tail(lines: list[tuple[int, bytes]]) -> str | None:
+    """The hash of what a crash left, by which the next line closes it; None of nothing."""
+    return hashlib.sha256(b"\n".join(raw for _, raw in lines)).hexdigest() if lines else None
 
 
 def _target(plan: Plan) -> dict[str, Any]:
@@ -292,12 +307,26 @@ def _median(values: list[float]) -> float | None:
 def _remarks(chain: Chain, entries: Iterable[LedgerEntry], path: Path) -> list[str]:
     remarks = []
     if chain.broken is not None:
-        remarks.append(f"the chain is broken at line {chain.broken} of {path}: it was edited, removed or put in")
+        remarks.append(f"the chain is broken at line {chain.broken} of {path}: {BROKEN}")
     for number in chain.torn:
         remarks.append(f"line {number} of {path} is torn (a crash in mid-write): it is ignored")
+    remarks += _second_outcomes(chain.lines)
     for entry in entries:
         if entry.kind == "sealed" and not entry.counts:
             remarks.append(
                 f"a second seal for the target of {entry.target_flops:.3g} FLOPs ({entry.plan}) does not count"
+            )
+    return remarks
+
+
+def _second_outcomes(lines: list[LedgerLine]) -> list[str]:
+    """Seals that were answered more than once: the first answer counts."""
+    first: dict[str | None, LedgerLine] = {}
+    remarks = []
+    for line in lines:
+        if line.kind == "outcome" and first.setdefault(line.seal, line) is not line:
+            remarks.append(
+                f"line {line.n} gives a second outcome of {line.run or line.plan}, {line.outcome}: the first, "
+                f"{first[line.seal].outcome}, counts"
             )
     return remarks

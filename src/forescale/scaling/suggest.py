@@ -33,6 +33,8 @@ TIED = "tokens are tied to size"
 REACH = 4.0
 """Candidates go up to this many times the largest compute so far, and never beyond a tenth of the target."""
 RUNS = 4
+LITTLE = 0.02
+"""A list that narrows by less than this share of the width is said to be of little use."""
 WORTH = 0.1
 """A run must narrow by this share of what the most useful one would: else the cheapest crumbs would win."""
 
@@ -120,7 +122,13 @@ def suggest(
     state = _state(laws, rows, size, data)
     per_sd = width_now / state.sd()
     chosen, left = _greedy(state, rows, n_runs, allowance, until, per_sd)
+    after = left.sd() * per_sd
     warnings = _remarks(laws, target, candidates is None)
+    if chosen and after > (1.0 - LITTLE) * width_now:
+        warnings.append(
+            f"these runs narrow the forecast by less than {100 * LITTLE:.0f}% of its width: what is left is noise, or "
+            "distance that only larger runs than these take away"
+        )
     warnings += [] if chosen else ["no candidate is affordable or narrows the forecast"]
     if left.reach[0] < target / 10:
         warnings.append(f"the target lies {target / left.reach[0]:.3g} x beyond the largest run even then")
@@ -128,7 +136,7 @@ def suggest(
         target_flops=target,
         width_now=width_now,
         runs=[_suggested(rows[k], laws, seed) for k, seed in chosen],
-        width_after=left.sd() * per_sd,
+        width_after=after,
         flops=sum(rows[k].flops for k, _ in chosen),
         scale=laws.scale,
         warnings=warnings,
@@ -152,6 +160,17 @@ def _remarks(laws: Laws, target: float, free: bool) -> list[str]:
         remarks.append(
             "the ladder's tokens are tied to its sizes: the runs here leave that line first, for they alone tell size"
             " and tokens apart; what they add is more than the width, which holds along the line"
+        )
+    if not any(noise.replicates for noise in laws.noise):
+        remarks.append(
+            "no setting of the ladder was run twice: the widths take the seed noise of public ladders, and a second "
+            "seed may show more of it"
+        )
+    missing = [name for name, law in (("learning rate", laws.learning_rate), ("batch", laws.batch)) if law is None]
+    if missing and free:
+        remarks.append(
+            f"no law of {' or '.join(missing)} (they were not varied): give the new runs what the ladder's own runs of "
+            "about their size had"
         )
     return remarks
 

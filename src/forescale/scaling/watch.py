@@ -1,64 +1,53 @@
 """In flight: the final loss of a run as a distribution, from the part of its curve that is there.
 
-The hot curve (at peak rate) is E + A step^-b; a lower rate takes a share off it: loss = hot x (1 - G phi(rate / peak)),
-phi(f) = (1 - f^0.5) / (1 - 0.1^0.5), so that G is the gain of a decay to a tenth. The width is what the same method
-missed by when it looked from earlier steps to now, grown with the ln of the steps still to go, with the doubt about the
-part of G that the run has not shown yet, and with the noise of one run.
+`curve_fit` says where the curve leads. The width adds what no curve shows (the noise of one run, how the form errs with
+distance, the part of a decay that is still to come), and is scaled by what the same method missed by when it looked
+from earlier steps to now.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
 from scipy.stats import t as student
 
-from forescale.base.records.spec import MULTI_STEP
-from forescale.base.records.watch import InFlight, Watch
+from forescale.base.records.watch import InFlight, Rise, Watch
+from forescale.scaling.curve_fit import GAIN, POWERS, Ahead, look_ahead
 from forescale.scaling.logs import Curve, read_curve
+from forescale.scaling.rates import Rates, possible
 
 Array = npt.NDArray[np.float64]
 
-GAIN, GAIN_SD = 0.043, 0.018
-"""Gain of a decay to a tenth and its sd: between the paper's Fig. 1 (2.42 to 2.33) and our tiny runs (5.0%, sd 1.4)."""
-GROWTH_FLOOR = 0.012
-"""Relative sd per unit of ln(steps to go / steps done) at least charged (our choice)."""
-PRIOR_GROWTH, PRIOR_LOOKS = 0.025, 3.0
-"""What a look back is expected to miss by per unit of ln distance, and how many looks that counts for (our choice)."""
-BLIND_GROWTH = 0.12
-"""The same while a log is too short to look back in: the first plateau of a tiny run misled by as much."""
+GROWTH = 0.015
+"""Relative sd per unit of ln(steps in all / steps done): how much the form itself errs (our choice)."""
+TO_COME, AFTER_JUMP, FRESH = 0.4, 1.1, 0.3
+"""Doubt about the gain of a decay: of the part to come, more where the rate so far has jumped (a jump shows the gain at
+one rate only), and of what has just begun to act."""
+JUMP = 0.5
+"""A change of the ln rate from one logged point to the next that is a jump."""
 NOISE = 0.002
 """Relative noise of one run's end that no curve can show (seed, batch order)."""
-FREEDOM = 5.0
-"""Degrees of freedom of the predictive Student t: a few looks back measure the growth."""
-EXPONENTS = np.linspace(0.05, 1.0, 39)
+FREEDOM = 8.0
+"""Degrees of freedom of the predictive Student t."""
+BACK = (0.3, 0.45, 0.6, 0.75)
+"""Shares of the steps so far from which the method looks to now."""
+PRIOR_LOOKS, LEAST_SCALE = 3.0, 0.4
+"""How many looks back the variance's own size counts for, and the least that good looks may shrink it to."""
 LOOKS = 24
+ENOUGH = 8
+"""Logged points that a fit needs."""
 BAND_FROM = 0.2
 """Progress at which the first in-flight interval becomes the band of a run that had no sealed forecast."""
-BLOCKS = 120
 RECENT = 0.04
 """Share of the steps that `loss now` is the mean of."""
-
-
-@dataclass(frozen=True)
-class Hot:
-    """The fitted hot curve and gain."""
-
-    floor: float
-    scale: float
-    exponent: float
-    gain: float
-    gain_sd: float
-    scatter: float
-
-    def at(self, step: float, factor: float) -> float:
-        """Loss at a step with the rate at this factor of its peak."""
-        hot = self.floor + self.scale * step**-self.exponent
-        return hot * (1.0 - self.gain * float(_phi(np.array([factor]))[0]))
+SMOOTH = 5
+"""Logged points that a rise is judged by."""
+RISE, RISE_NOISE = 0.01, 5.0
+"""A rise is named above this share of the loss and this many standard errors of SMOOTH points."""
 
 
 def watch(
@@ -68,168 +57,186 @@ def watch(
     interval: tuple[float, float] | None = None,
     level: float = 0.9,
     metric: str | None = None,
-    final_factor: float | None = None,
+    columns: Sequence[str] = (),
+    schedule: str | None = None,
 ) -> Watch:
     """Read a run's curve and say where it will end.
 
-    `interval`: the sealed forecast, in the unit of the log (`metric` chooses loss or bpb). `final_factor`: the last
-    learning rate over the peak, where neither the log's schedule nor the paper's (0.1) is meant.
+    `interval`: the sealed forecast, in the unit of the log (`metric` chooses loss or bpb). `columns`: NAME=COLUMN, as
+    in `fit`: which loss is followed. `schedule`: the learning rate's (`rates.NAMES`), where the log does not tell it.
     """
-    curve = source if isinstance(source, Curve) else read_curve(source, metric=metric)
+    curve = source if isinstance(source, Curve) else read_curve(source, metric=metric, columns=columns)
     total = total_steps or curve.total_steps
-    warnings = list(curve.warnings)
     now = float(curve.step[-1])
-    smooth_now = _recent(curve, _factors(curve, total or now))
-    if total is None or total < now:
-        told = f"the run was to have {total:,.0f} steps, and the log is at step {now:,.0f} already" if total else (
-            "the log does not say how many steps the run has"
-        )  # fmt: skip
-        warnings.append(f"{told}: no final loss (give total_steps)")
-        return Watch(
-            source=curve.source, format=curve.format, unit=curve.unit, step=now, total_steps=None, progress=None,
-            loss=smooth_now, final=None, level=level, warnings=warnings,
-        )  # fmt: skip
-    if not np.isfinite(curve.lr).any():
-        warnings.append("the log has no learning rate: the paper's multi-step schedule is assumed")
-    end = MULTI_STEP[-1][1] if final_factor is None else final_factor
-    history = _history(curve, total, end, level)
+    reason = _cannot_tell(curve, total)
+    warnings = list(curve.warnings)
+    if total_steps and curve.total_steps and abs(total_steps / curve.total_steps - 1) > 0.001:
+        warnings.append(f"the log says {curve.total_steps:,.0f} steps in all; the {total_steps:,.0f} given are used")
+    ways = possible(curve, total if total and total >= now else now, schedule)
+    rise = rising(curve)
+    if rise is not None:
+        warnings.append(
+            f"the loss has risen by {100 * rise.by:.1f}% since step {rise.since:,.0f}: a spike, or it diverges"
+            + ("" if reason else "; the final loss supposes that it comes back")
+        )
+    history: list[InFlight] = []
+    if reason is None:
+        assert total is not None
+        warnings += _of_rates(curve, ways)
+        history = _history(curve, total, schedule, level)
     band = interval
-    if band is None:
+    if band is None and total is not None:
         band = next((look.interval for look in history if look.step >= BAND_FROM * total), None)
+    known = total is not None and total >= now
     return Watch(
         source=curve.source,
         format=curve.format,
+        columns=dict(curve.columns),
+        other_losses=list(curve.others),
         unit=curve.unit,
         step=now,
-        total_steps=total,
-        progress=min(1.0, now / total),
-        loss=smooth_now,
+        total_steps=total if known else None,
+        progress=min(1.0, now / total) if known and total else None,
+        loss=_recent(curve, ways[0].factor),
         final=history[-1] if history else None,
+        reason=reason,
         level=level,
+        schedules=look_ahead(curve, ways).schedules if history else {},
         history=history,
         band=band,
         left_since=_left_since(history, band),
+        rising=rise,
         warnings=warnings,
     )
 
 
-def _history(curve: Curve, total: float, end: float, level: float) -> list[InFlight]:
+def _cannot_tell(curve: Curve, total: float | None) -> str | None:
+    """Why there is no final loss; None where there is one."""
+    now = float(curve.step[-1])
+    if curve.lost_since is not None:
+        return (
+            f"the loss has not been a positive finite number since step {curve.lost_since:,.0f}: the run has diverged"
+        )
+    if total is None:
+        return "the log does not say how many steps the run has (--total-steps N does)"
+    if total < now:
+        return f"the run was to have {total:,.0f} steps, and the log is at step {now:,.0f} already (--total-steps N)"
+    if len(curve) < ENOUGH:
+        return f"only {len(curve)} logged points have a loss; a forecast needs {ENOUGH}"
+    return None
+
+
+def _of_rates(curve: Curve, ways: Sequence[Rates]) -> list[str]:
+    """What is taken for granted of the learning rate."""
+    names = list(dict.fromkeys(way.name for way in ways))
+    if len(names) < 2:
+        return []
+    told = "the log has no learning rate" if not np.isfinite(curve.lr).any() else "the learning rate so far leaves open"
+    return [f"{told}: the schedules {', '.join(names)} are weighed by how they fit (--schedule NAME says which it is)"]
+
+
+def _history(curve: Curve, total: float, schedule: str | None, level: float) -> list[InFlight]:
     """The forecast from LOOKS steps, evenly spaced, each seeing only its past; the last one is now's."""
     now = float(curve.step[-1])
     looks = []
     for share in np.linspace(1.0 / LOOKS, 1.0, LOOKS):
         seen = curve.until(share * now + 1e-9)
-        if len(seen) >= 8:
-            looks.append(_look(seen, total, end, level))
+        if len(seen) >= ENOUGH:
+            looks.append(in_flight(seen, total, schedule, level))
     return looks
 
 
-def _look(curve: Curve, total: float, end: float, level: float) -> InFlight:
+def in_flight(curve: Curve, total: float, schedule: str | None = None, level: float = 0.9) -> InFlight:
     """The final loss as this curve alone tells it."""
     now = float(curve.step[-1])
-    factor = _factors(curve, total)
-    fit = _fit(curve, factor)
-    ratio = math.log(max(total / now, 1.0))
-    centre = fit.at(total, end)
+    ways = possible(curve, total, schedule)
+    ahead = look_ahead(curve, ways)
+    centre = ahead.mean
     if now >= 0.999 * total:  # ended: what was logged last, smoothed
-        centre = _recent(curve, factor)
-    shown = min(1.0, float(_phi(factor[-1:])[0]) / max(float(_phi(np.array([end]))[0]), 1e-9))
-    growth = max(GROWTH_FLOOR, _past_growth(curve, factor))
-    # the points that the present level rests on, and those that the end will be the mean of
-    at_rate = max(1, int((np.abs(factor - factor[-1]) <= 0.1 * factor[-1] + 1e-12).sum()))
-    at_end = max(3.0, RECENT * len(curve) * total / now)
-    scatter = fit.scatter**2 * (1.0 / min(at_rate, 40) + 1.0 / at_end)
-    variance = (growth * ratio) ** 2 + (fit.gain_sd * (1.0 - shown)) ** 2 + NOISE**2 + scatter
+        centre = math.log(_recent(curve, ways[0].factor))
+    variance = _variance(curve, ahead, ways, total) * _scale_of_misses(curve, ahead, ways)
     half = float(student.ppf(0.5 + level / 2, FREEDOM)) * math.sqrt(variance)
-    return InFlight(step=now, median=centre, interval=(centre * math.exp(-half), centre * math.exp(half)))
+    return InFlight(step=now, median=math.exp(centre), interval=(math.exp(centre - half), math.exp(centre + half)))
 
 
-def _phi(factor: Array) -> Array:
-    """Share of the gain that a rate of `factor` x peak has realised: 0 at the peak, 1 at a tenth."""
-    return np.asarray((1.0 - np.sqrt(np.clip(factor, 0.0, 1.0))) / (1.0 - math.sqrt(0.1)))
+def _variance(curve: Curve, ahead: Ahead, ways: Sequence[Rates], total: float) -> float:
+    """Variance of the ln loss at `total`: the fit's, and what no fit shows."""
+    now = float(curve.step[-1])
+    distance = math.log(max(total / now, 1.0))
+    doubts = {way.name: _decay_doubt(curve, way) ** 2 for way in ways}
+    decay = sum(share * doubts[name] for name, share in ahead.schedules.items())
+    points = max(3.0, RECENT * len(curve) * total / now)  # that the end will be the mean of
+    if now >= 0.999 * total:
+        return NOISE**2 + ahead.noise**2 / points
+    return ahead.variance + (GROWTH * distance) ** 2 + decay + NOISE**2 + ahead.noise**2 / points
 
 
-def _factors(curve: Curve, total: float) -> Array:
-    """Rate over its peak at each step, 1 before the peak (warm-up is no decay)."""
-    if np.isfinite(curve.lr).any() and np.nanmax(curve.lr) > 0:
-        rate = np.where(np.isfinite(curve.lr), curve.lr, np.nanmax(curve.lr))
-        factor = rate / rate.max()
-        factor[: int(np.argmax(rate >= 0.999 * rate.max()))] = 1.0
-        return np.asarray(factor)
-    done = curve.step / total
-    factor = np.ones_like(done)
-    for start, value in MULTI_STEP:
-        factor[done >= start] = value
-    return np.asarray(factor)
+def _decay_doubt(curve: Curve, way: Rates) -> float:
+    """Relative sd of the end that comes from a decay which is still to come, or has only just begun to act."""
+    done = curve.step / curve.step[-1]
+    seen = _phi(way.factor[done >= 0.93]).mean()
+    before = _phi(way.factor[(done >= 0.85) & (done < 0.93)].mean()) if ((done >= 0.85) & (done < 0.93)).any() else seen
+    to_come = min(abs(float(_phi(np.float64(way.end_factor)) - seen)), 0.4)
+    jumped = bool((np.abs(np.diff(np.log(np.maximum(way.factor, 1e-3)))) > JUMP).any())
+    unsure = AFTER_JUMP if jumped else TO_COME
+    return GAIN * math.hypot(unsure * to_come, FRESH * max(0.0, float(seen - before)))
 
 
-def _blocks(curve: Curve, factor: Array | None = None) -> tuple[Array, Array, Array, Array]:
-    """Means over log-spaced blocks of steps: step, loss, factor, and weight (points inside)."""
-    values = np.ones_like(curve.loss) if factor is None else factor
-    step = np.maximum(curve.step, 1.0)
-    edges = np.geomspace(max(1.0, 0.02 * step[-1]), step[-1] * 1.0001, BLOCKS + 1)
-    index = np.digitize(step, edges) - 1
-    kept = [np.flatnonzero(index == k) for k in range(BLOCKS)]
-    kept = [k for k in kept if len(k)]
-    # a block that straddles a drop of the rate is split there
-    parts = [p for k in kept for p in np.split(k, np.flatnonzero(np.abs(np.diff(np.log(values[k]))) > 0.3) + 1)]
-    means = [(step[p].mean(), curve.loss[p].mean(), values[p].mean(), float(len(p))) for p in parts]
-    columns = np.array(means).T
-    return columns[0], columns[1], columns[2], columns[3]
+def _phi(factor: Array | np.float64) -> Array:
+    """Share of the gain to a tenth that a rate of `factor` x peak has realised, by the middle power."""
+    return np.asarray((1.0 - factor ** POWERS[1]) / (1.0 - 0.1 ** POWERS[1]))
+
+
+def _scale_of_misses(curve: Curve, ahead: Ahead, ways: Sequence[Rates]) -> float:
+    """What looks from earlier steps missed today's loss by, over what their own variance said: scales the variance."""
+    now = float(curve.step[-1])
+    recent = math.log(_recent(curve, ways[0].factor))
+    ratios = []
+    for share in BACK:
+        seen = curve.until(share * now)
+        if len(seen) < ENOUGH:
+            continue
+        n = len(seen)  # how the rate went on is in the log by now
+        known = [
+            Rates("logged", way.factor[:n], way.area[:n], float(way.factor[-1]), float(way.area[-1]))
+            for way in ways
+            if way.name == ways[0].name
+        ]
+        earlier = look_ahead(seen, known)
+        expected = _variance(seen, earlier, known, now) + ahead.noise**2 / SMOOTH
+        ratios.append((earlier.mean - recent) ** 2 / expected)
+    return max(LEAST_SCALE, (sum(ratios) + PRIOR_LOOKS) / (len(ratios) + PRIOR_LOOKS))
+
+
+def recent_loss(curve: Curve) -> float:
+    """The loss where the log ends: the mean of the last steps at one rate."""
+    return _recent(curve, possible(curve, float(curve.step[-1]), None)[0].factor)
 
 
 def _recent(curve: Curve, factor: Array) -> float:
     """Loss now: the mean of the last RECENT of the steps, as far as they ran at the present rate."""
-    at = (curve.step >= (1.0 - RECENT) * curve.step[-1]) & (np.abs(factor - factor[-1]) <= 0.1 * factor[-1] + 1e-12)
+    same = np.abs(factor - factor[-1]) <= 0.1 * factor[-1] + 1e-12
+    at = (curve.step >= (1.0 - RECENT) * curve.step[-1]) & same
     if at.sum() < 3:
-        at = np.abs(factor - factor[-1]) <= 0.1 * factor[-1] + 1e-12
+        at = same.copy()
         at[:-3] = False
     return float(curve.loss[at].mean())
 
 
-def _fit(curve: Curve, factor: Array) -> Hot:
-    """Hot curve by non-negative least squares over a grid of exponents, the gain by its prior and what was seen."""
-    step, loss, f, count = _blocks(curve, factor)
-    late = (step / step[-1]) ** 0.7  # what is ahead looks like what was last
-    weight = np.sqrt(np.minimum(count, 30.0)) * late / loss
-    phi = _phi(f)
-    gain, gain_sd, best = GAIN, GAIN_SD, (math.inf, 0.0, 0.0, 0.5)
-    for _ in range(4):
-        cooled = 1.0 - gain * phi
-        best = (math.inf, 0.0, 0.0, 0.5)
-        for exponent in EXPONENTS:
-            basis = np.stack([cooled, step**-exponent * cooled], axis=1) * weight[:, None]
-            (floor, scale), rest = nnls(basis, loss * weight)
-            if rest < best[0]:
-                best = (float(rest), float(floor), float(scale), float(exponent))
-        hot = best[1] + best[2] * step ** -best[3]
-        if phi.max() < 0.05:
-            break
-        scatter = max(1e-4, float(np.std(loss / (hot * cooled) - 1.0)))
-        w = (late / scatter) ** 2
-        precision = float((w * phi**2).sum()) / 4.0 + GAIN_SD**-2  # blocks next to each other err together
-        seen = float((w * phi * (1.0 - loss / hot)).sum()) / 4.0 + GAIN / GAIN_SD**2
-        gain, gain_sd = seen / precision, precision**-0.5
-    hot = best[1] + best[2] * step ** -best[3]
-    scatter = float(np.std((loss / (hot * (1.0 - gain * phi)) - 1.0)[-40:]))
-    return Hot(best[1], best[2], best[3], gain, gain_sd, scatter)
-
-
-def _past_growth(curve: Curve, factor: Array) -> float:
-    """Root mean square of what forecasts from earlier steps missed the curve of today by, per unit of ln(distance)."""
-    now = float(curve.step[-1])
-    recent = _recent(curve, factor)
-    misses = []
-    for share in (0.3, 0.45, 0.6, 0.75):
-        seen = curve.until(share * now)
-        if len(seen) < 12:
-            continue
-        fit = _fit(seen, factor[: len(seen)])
-        misses.append((math.log(fit.at(now, float(factor[-1])) / recent) / math.log(1.0 / share)) ** 2)
-    if not misses:
-        return BLIND_GROWTH
-    prior = PRIOR_LOOKS * PRIOR_GROWTH**2
-    return math.sqrt((sum(misses) + prior) / (len(misses) + PRIOR_LOOKS))
+def rising(curve: Curve) -> Rise | None:
+    """Since when, and by how much, the loss has risen above its lowest by more than its noise; None: it has not."""
+    log_loss = np.log(curve.loss)
+    if len(log_loss) < 4 * SMOOTH:
+        return None
+    noise = 1.4826 * float(np.median(np.abs(np.diff(log_loss)))) / math.sqrt(2.0)
+    smooth = np.median(np.lib.stride_tricks.sliding_window_view(log_loss, SMOOTH), axis=1)
+    lowest = int(smooth.argmin())
+    by = float(smooth[-1] - smooth[lowest])
+    error = noise / math.sqrt(SMOOTH)
+    if by < RISE + RISE_NOISE * error:
+        return None
+    low = np.flatnonzero(smooth <= smooth[lowest] + max(2.0 * error, 0.1 * by))
+    return Rise(since=float(curve.step[low[-1] + SMOOTH - 1]), by=math.expm1(by))
 
 
 def _left_since(history: list[InFlight], band: tuple[float, float] | None) -> float | None:

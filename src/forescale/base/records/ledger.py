@@ -35,6 +35,8 @@ class LedgerLine(Record):
     note: str = ""
     at: str
     """UTC time of writing, ISO 8601."""
+    torn: str | None = None
+    """SHA-256 of the unfinished line above, where a crash left one: this line closes it."""
     previous: str
     digest: str
 
@@ -85,9 +87,9 @@ class LedgerView(Record):
     """Median of |predicted / actual - 1| over the counting outcomes."""
     chain_ok: bool
     broken_line: int | None = None
-    """First line (from 1) that was edited, removed or put in."""
+    """First line of the file (from 1) at which the chain does not close: edited, removed, moved or put in."""
     torn_lines: list[int] = Field(default_factory=list)
-    """Lines cut off in mid-write (a crash): ignored, and shown."""
+    """Lines of the file cut off in mid-write (a crash): ignored, and shown."""
     digest: str = ""
     """Digest of the last line: publish it, and nobody can change what is above."""
     warnings: list[str] = Field(default_factory=list)
