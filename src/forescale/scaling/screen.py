@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from forescale.base.errors import InputError
 from forescale.base.records.laws import LeftOut, Scale
 from forescale.scaling.choices import OUTCOME
 from forescale.scaling.columns import normal, not_a_number, number, text_of
+from forescale.scaling.misplaced import misplaced
 from forescale.scaling.plausible import Names, odd_units
 from forescale.scaling.sizes import WARN_ABOVE, Point, resolve, size_columns
 from forescale.scaling.sources import Row
+from forescale.scaling.two_units import column_that_tells, rows_in_bits
 
+Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
@@ -79,26 +83,73 @@ def screen(
 
 def set_aside_units(draft: Draft, found: dict[str, str], scale: Scale, lines: list[int | None]) -> None:
     """Set aside rows whose size or tokens are in another unit than the rest; a whole column of them is refused."""
+    odd = odd_units(*_places(draft), _names(found, scale))
+    if odd:
+        said = "for their size or tokens seem to be in another unit than the others'"
+        _set_aside(draft, lines, odd, said, "write them alike, or with their unit (3.2B, 125M)")
+
+
+def set_aside_misplaced(
+    draft: Draft, found: dict[str, str], scale: Scale, lines: list[int | None], said: dict[str, Array]
+) -> set[int]:
+    """Set aside rows that a factor of 1e3 or 1e6 in size or tokens explains, and nothing else; which of `rows`."""
+    size, tokens = _places(draft)
+    off = misplaced(size, tokens, np.array(draft.losses), _names(found, scale), said)
+    rows = {draft.index[place] for place in off}
+    if off:
+        _set_aside(draft, lines, off, "for a factor of 1,000 in one column would explain them", "mend those rows")
+    return rows
+
+
+def refuse_two_units(draft: Draft, rows: list[Row], names: list[str], column: str) -> None:
+    """Exit 3 where some losses are in bits and others in nats: no law of both is one."""
+    found = rows_in_bits(*_places(draft), np.array(draft.losses))
+    if found is None:
+        return
+    group, factor = found
+    few = group if 2 * group.sum() <= len(group) else ~group
+    numbers = [draft.index[place] + 1 for place in np.flatnonzero(few)]
+    tells = column_that_tells([{name: rows[i].get(name) for name in names} for i in draft.index], group)
+    choose = "choose rows with --where COLUMN=VALUE"
+    if tells is not None:
+        choose = f"choose with --where '{tells[0]}={tells[2]}' or '{tells[0]}={tells[1]}'"
+    raise InputError(
+        f"`{column}` is in two units: {len(numbers)} of {len(group)} rows (rows {_listed(numbers)}) lie {factor:.3f}"
+        f" times {'above' if few is group else 'below'} the law of the others",
+        why="a bit is 0.6931 nats, so a loss in bits is 1.443 times the same loss in nats; no law of both is one",
+        remedy=f"write all in one unit (bits x 0.6931 = nats), or {choose}",
+        key=column,
+    )
+
+
+def _places(draft: Draft) -> tuple[Array, Array]:
+    return np.array([p.size for p in draft.points]), np.array([p.tokens for p in draft.points])
+
+
+def _names(found: dict[str, str], scale: Scale) -> Names:
     columns = size_columns(found, scale)
     single = columns[0] if len(columns) == 1 else "size"
-    names = Names(
+    return Names(
         size=found[single].removeprefix("\0") if single in found else "size",
         tokens=found["tokens"].removeprefix("\0") if "tokens" in found else "tokens",
         ours=single,
     )
-    odd = odd_units(np.array([p.size for p in draft.points]), np.array([p.tokens for p in draft.points]), names)
-    if not odd:
-        return
-    for place, reason in odd.items():
+
+
+def _set_aside(draft: Draft, lines: list[int | None], reasons: dict[int, str], why: str, remedy: str) -> None:
+    """Leave these places out, each with its reason, and say so in one warning."""
+    for place, reason in reasons.items():
         i = draft.index[place]
         draft.left_out.append(LeftOut(row=i + 1, line=lines[i], reason=reason))
-    rows = [draft.index[place] + 1 for place in odd]
-    named = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
-    draft.warnings.append(
-        f"{len(odd)} rows are set aside, for their size or tokens seem to be in another unit than the others'"
-        f" (rows {named}; {next(iter(odd.values()))}): write them alike, or with their unit (3.2B, 125M)"
-    )
-    _keep(draft, [place for place in range(len(draft.index)) if place not in odd])
+    rows = [draft.index[place] + 1 for place in reasons]
+    many, which = (f"{len(rows)} rows are", "rows") if len(rows) > 1 else ("1 row is", "row")
+    first = next(iter(reasons.values()))
+    draft.warnings.append(f"{many} set aside, {why} ({which} {_listed(rows)}; {first}): {remedy}")
+    _keep(draft, [place for place in range(len(draft.index)) if place not in reasons])
+
+
+def _listed(rows: Sequence[int]) -> str:
+    return ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
 
 
 def _keep(draft: Draft, places: Sequence[int]) -> None:
