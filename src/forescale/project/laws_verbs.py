@@ -204,12 +204,9 @@ def forecast_verb(
         )
     if out is not None:
         raise ConfigError("--out goes with --at", key="out")
-    from forescale.scaling.fit import UNTRUSTED
     from forescale.scaling.forecast import forecast
 
-    made = forecast(record, flops=flops, model_scale=model_scale, tokens=tokens, level=level, conditions=conditions)
-    distrust = [text for text in record.warnings if text.endswith(UNTRUSTED) and text not in made.warnings]
-    return made.model_copy(update={"warnings": [*distrust, *made.warnings]}) if distrust else made
+    return forecast(record, flops=flops, model_scale=model_scale, tokens=tokens, level=level, conditions=conditions)
 
 
 def ledger_verb(*, workspace: Path | None = None) -> LedgerView:

@@ -271,7 +271,7 @@ def _hyper(laws: Laws, flops: float, size: float, tokens: float) -> tuple[float 
 
 
 def _warnings(laws: Laws, size: float, tokens: float, flops: float) -> list[str]:
-    warnings = []
+    warnings = list(laws.doubts)
     if laws.regime == "pre-scaling":
         warnings.append("pre-scaling: the ladder is not on the curve yet; the interval is widened, take care")
     if laws.largest is not None:
