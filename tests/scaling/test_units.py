@@ -129,7 +129,7 @@ def test_bits_beside_nats_are_refused_with_the_rows_and_the_column_that_tells(gr
     named = [{**row, "team": "x" if k in group else "y"} for k, row in enumerate(rows)]
     with pytest.raises(InputError) as error:
         read_runs(named)
-    assert "--where 'team=y'" in error.value.remedy
+    assert "--where team=y" in error.value.remedy
     assert len(read_runs(named, where=["team=y"])) == len(ROWS) - len(list(group))
 
 

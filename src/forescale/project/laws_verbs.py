@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,8 +72,12 @@ def fit_verb(
     out: Path | None = None,
     workspace: Path | None = None,
     force: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> Laws | dict[str, Any]:
-    """Fit laws to runs; written to `out`, by default the workspace's laws/, nowhere outside one."""
+    """Fit laws to runs; written to `out`, by default the workspace's laws/, nowhere outside one.
+
+    `tell` hears how the columns were read, before anything is fitted.
+    """
     from forescale.scaling.table import read_runs
 
     if out is not None and not out.is_dir() and (out.is_file() or out.suffix.lower() in TABLE_ENDINGS):
@@ -95,6 +99,8 @@ def fit_verb(
             "conditions": table.conditions,
             "warnings": list(table.warnings),
         }
+    if tell is not None and table.guesses:
+        tell("columns read: " + ", ".join(f"{ours} from {theirs}" for ours, theirs in table.guesses.items()))
     from forescale.scaling.fit import fit
 
     space = workspace_or_none(workspace)

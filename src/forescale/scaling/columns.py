@@ -72,7 +72,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "batch_seqs", "global_batch_seqs", "global_batch_size", "batch_size", "batch_sequences", "training_batch_size",
     ),
     "seed": ("seed", "random_seed", "training_seed", "init_seed"),
-    "group": ("group", "corpus", "train_set", "dataset", "data", "train_dataset", "data_mix", "mix"),
+    "group": ("group", "corpus", "train_set", "dataset", "data", "train_dataset", "data_mix", "mix",
+              "training_mix", "train_mix", "data_mixture", "mixture", "training_mixture", "training_data", "train_data",
+              "training_set", "training_corpus", "training_dataset", "pretraining_data"),
     "trunk": ("trunk",),
     "tokenizer": ("tokenizer", "tokenizer_name", "tokenizer_type"),
     "validation": ("validation", "validation_set", "val_set", "eval_set"),
@@ -215,6 +217,16 @@ def apply_where(rows: list[Row], conditions: Sequence[str], found: dict[str, str
             seen = sorted({str(row.get(theirs)) for row in rows})[:12]
             raise ConfigError(f"no row has {column}={wanted}", remedy=f"it holds: {', '.join(seen)}", key=column)
     return keep
+
+
+def where_option(column: str, value: str) -> str:
+    """`--where COLUMN=VALUE` as a shell takes it.
+
+    >>> where_option("team", "a"), where_option("Training Mix", "a")
+    ('--where team=a', "--where 'Training Mix=a'")
+    """
+    text = f"{column}={value}"
+    return f"--where '{text}'" if re.search(r"[^\w=.:/+-]", text) else f"--where {text}"
 
 
 def _same(value: Any, wanted: str) -> bool:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from forescale.base.errors import InputError
 from forescale.base.records.laws import LeftOut, Scale
 from forescale.scaling.choices import OUTCOME
-from forescale.scaling.columns import normal, not_a_number, number, text_of
+from forescale.scaling.columns import normal, not_a_number, number, text_of, where_option
 from forescale.scaling.misplaced import misplaced
 from forescale.scaling.plausible import Names, odd_units
 from forescale.scaling.sizes import WARN_ABOVE, Point, resolve, size_columns
@@ -112,7 +112,7 @@ def refuse_two_units(draft: Draft, rows: list[Row], names: list[str], column: st
     tells = column_that_tells([{name: rows[i].get(name) for name in names} for i in draft.index], group)
     choose = "choose rows with --where COLUMN=VALUE"
     if tells is not None:
-        choose = f"choose with --where '{tells[0]}={tells[2]}' or '{tells[0]}={tells[1]}'"
+        choose = f"choose with {where_option(tells[0], tells[2])} or {where_option(tells[0], tells[1])}"
     raise InputError(
         f"`{column}` is in two units: {len(numbers)} of {len(group)} rows (rows {_listed(numbers)}) lie {factor:.3f}"
         f" times {'above' if few is group else 'below'} the law of the others",

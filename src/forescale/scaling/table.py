@@ -202,12 +202,29 @@ def _no_run(draft: Draft, named: Named) -> InputError:
     factor = next((text for text in draft.warnings if SHARED_FACTOR in text), "")
     reasons = factor or "; ".join(sorted({out.reason for out in draft.left_out})[:4])
     said = ", ".join(f"{ours} from {theirs}" for ours, theirs in named.understood().items())
+    if named.lacking and draft.left_out and all("no tokens" in out.reason for out in draft.left_out):
+        return _no_tokens(named, said)
     return InputError(
         "no usable run in the table",
         why=f"{reasons}; columns understood: {said}; ignored: {', '.join(named.ignored[:20]) or 'none'}",
         remedy="bring size, tokens and compute to one count: --column NAME='FACTOR*COLUMN' for the one that is off"
         if factor
         else "name what is missing with --column NAME=COLUMN, choose rows with --where COLUMN=VALUE",
+    )
+
+
+def _no_tokens(named: Named, said: str) -> InputError:
+    """Tokens that could be counted but for one column."""
+    (missing,) = set(named.lacking) - named.found.keys()
+    factors = " x ".join(named.found.get(name, name).removeprefix("\0") for name in named.lacking)
+    rest = next(name for name in named.lacking if name != missing)
+    theirs = named.found[rest].removeprefix("\0")
+    return InputError(
+        f"no usable run: `{missing}` is missing, so tokens = {factors} cannot be counted",
+        why=f"the table has neither tokens nor compute; columns understood: {said}",
+        remedy=f"add a column `{missing}`, name it with --column {missing}=COLUMN, or say how many tokens one of"
+        f" `{theirs}` is: --column tokens='N*{theirs}'",
+        key=missing,
     )
 
 
