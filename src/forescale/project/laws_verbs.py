@@ -51,9 +51,12 @@ def runs_source(runs: Sequence[Path], workspace: Path | None) -> Any:
             )
     if len(paths) == 1:
         return paths[0]
-    from forescale.scaling.sources import read_rows
+    from forescale.scaling.sources import Rows, read_rows
 
-    return [row for path in paths for row in read_rows(path).rows]
+    read = [read_rows(path) for path in paths]
+    rows = [row for part in read for row in part.rows]
+    notes = tuple(f"{part.source}: {note}" for part in read for note in part.notes)
+    return Rows(rows, [None] * len(rows), "several tables", notes)
 
 
 def fit_verb(

@@ -104,6 +104,14 @@ def loss_column(
                 remedy=f"--column loss='0.693147*{unclear[0]}' if per token, --column bpb='{unclear[0]}' if per byte",
                 key=unclear[0],
             )
+        perplexity = next((name for name in others if re.search(r"(^|_)(ppl|perplexity)(_|$)", normal(name))), None)
+        if perplexity is not None:
+            raise InputError(
+                "no column gives the loss",
+                why=f"`{perplexity}` is a perplexity: the exponential of a loss in nats",
+                remedy=f"add a column loss = ln({perplexity})",
+                key=perplexity,
+            )
         several = evaluations(others)
         raise InputError(
             "no column gives the loss",

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from forescale.scaling.columns import ALIASES, normal, number
+from forescale.scaling.columns import ALIASES, names_its_unit, normal, number
 from forescale.scaling.sources import Row
 
 COUNTS = ("params_non_embedding", "params", "active_params", "tokens", "unique_tokens", "batch_tokens")
@@ -103,5 +103,4 @@ def _words(ours: str, theirs: str, factor: float) -> str:
 def _scaled(cell: object, factor: float) -> object:
     """A cell times its unit; one that names its own (7B), or that is no number, as it stands."""
     value = number(cell)
-    own = isinstance(cell, str) and cell.strip()[-1:] in "KMBT" and cell.strip()[:-1] != ""
-    return cell if value is None or own else value * factor
+    return cell if value is None or names_its_unit(cell) else value * factor

@@ -10,13 +10,12 @@ from scipy.spatial import cKDTree
 from forescale.base.errors import InputError
 from forescale.base.records.laws import Line
 from forescale.scaling.noise import Cells
+from forescale.scaling.plausible import NO_LOSS
 
 MIN_CELLS, MIN_FORECAST = 5, 4
 """Different (size, tokens) runs that a surface needs, and that a forecast along their own line needs."""
 TIED = 0.12
 """sd of ln tokens around a line in ln size below which the two move as one."""
-NO_LOSS = 50.0
-"""Nats per token, or bits per byte, that no loss comes near."""
 JUMP = 0.5
 """ln(loss / neighbour's loss) within an e-fold of size and tokens that no surface has; the units differ by 2x and more
 (a token has some 3 to 5 bytes)."""

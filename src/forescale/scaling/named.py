@@ -85,7 +85,17 @@ def _with_loss_choices(made: Named) -> Named:
             f"`{made.found['loss']}` is read as the loss; {len(several)} other columns are losses on held-out text"
             f" ({', '.join(several[:6])}): --column loss=NAME chooses one"
         )
+    elif len(several) == 1 and made.found.get("loss") == "loss" and _differ(made.rows, "loss", several[0]):
+        made.warnings.append(
+            f"`loss` is read as the loss, and `{several[0]}` is one on held-out text: if `loss` is of training text,"
+            f" --column loss={several[0]} is the better choice"
+        )
     return made
+
+
+def _differ(rows: list[Row], one: str, other: str) -> bool:
+    """Whether two columns hold different numbers anywhere."""
+    return any(number(row.get(one)) != number(row.get(other)) for row in rows)
 
 
 def _with_tokens(made: Named) -> Named:

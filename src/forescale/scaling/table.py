@@ -114,6 +114,7 @@ def read_runs(
     names = list(dict.fromkeys(name for row in raw.rows for name in row))
     refuse_single_curve(names)
     named = name_columns(raw.rows, names, columns or ())
+    named.warnings[:0] = raw.notes
     keep = apply_where(named.rows, where or (), named.found)
     index = [i for i, k in enumerate(keep) if k]
     index = choose_group(named.rows, index, named.found, group)
@@ -141,7 +142,7 @@ def _build(
     aside = set_aside_misplaced(draft, found, sizes.scale, lines, said)
     others = [i for i in index if i not in aside]
     draft.warnings += _compute_warnings(rows, others, found, size, sizes.scale)
-    replicates = settings_of(rows, names, found, draft, lines)
+    replicates = settings_of(rows, names, found, draft, lines, found[loss_name])
     if not draft.index:
         raise _no_run(draft, named)
     at = draft.index
