@@ -72,3 +72,18 @@ def test_types_travel_with_the_package() -> None:
 @pytest.mark.parametrize("name", sorted(set(forescale._HOME.values())))
 def test_homes_exist(name: str) -> None:
     assert importlib.import_module(name)
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+    """Word for word, beside a `runs.csv` made as the README says."""
+    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    example = [sys.executable, "-m", "forescale", "example", "runs", "--out", "runs.csv"]
+    subprocess.run(example, cwd=tmp_path, check=True, timeout=60, capture_output=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert ended.returncode == 0, ended.stderr
+    loss, tokens = ended.stdout.splitlines()
+    assert 1 < float(loss.split()[0]) < 3
+    assert float(tokens) > 1e9

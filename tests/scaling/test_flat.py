@@ -51,6 +51,9 @@ def test_a_loss_that_does_not_fall_has_a_floor_and_no_exponents(seed):
     made = forecast(found, flops=TARGET)
     assert made.interval[0] < 4.2 < made.interval[1]
     assert made.width < 0.06
+    assert any("know no best split" in w and "same at any split" in w for w in made.warnings)
+    chosen = forecast(found, model_scale=made.model_scale, tokens=made.tokens)
+    assert not any("know no best split" in w for w in chosen.warnings)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -7,8 +7,10 @@ import pytest
 
 from forescale.base.errors import ConfigError, InputError
 from forescale.base.records.laws import Laws
+from forescale.project.points import forecast_points
 from forescale.scaling.fit import fit
 from forescale.scaling.forecast import forecast
+from forescale.scaling.plan import plan
 from forescale.scaling.synthetic import make_ladder
 
 KEYS = {
@@ -139,3 +141,18 @@ def test_a_laptop_ladder_on_prose():
     assert made.loss == pytest.approx(1.944, rel=0.05)
     assert made.interval[0] < 1.944 < made.interval[1]
     assert made.width < 0.15
+
+
+def test_doubts_of_a_fit_go_with_every_forecast_and_plan_from_it(tmp_path):
+    """A third of the losses in another unit (bits per byte): fitted, warned of, and never forecast without saying so."""
+    rows = make_ladder("well-specified", 0).rows
+    mixed = fit([{**row, "loss": row["loss"] / (3.0 if k % 2 else 1.0)} for k, row in enumerate(rows)])
+    assert mixed.doubts
+    assert set(mixed.doubts) <= set(mixed.warnings)
+    assert any("self-check failed" in text for text in mixed.doubts)
+    laws = Laws.model_validate_json(mixed.model_dump_json())
+    (tmp_path / "points.csv").write_text("flops_per_token,tokens\n1e9,1e11\n")
+    made = forecast_points(laws, tmp_path / "points.csv", tmp_path / "out.csv")
+    for warnings in (forecast(laws, flops=1e20).warnings, made["warnings"], plan(laws, flops=1e20).warnings):
+        assert set(mixed.doubts) <= set(warnings)
+    assert not fit(rows).doubts

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from forescale.base.errors import InputError
+from forescale.base.errors import ConfigError, InputError
 from forescale.scaling.table import read_runs
 
 SIZES = (1e7, 2e7, 4e7, 8e7)
@@ -75,3 +77,82 @@ def test_marks_and_choices_are_said():
     assert "1 row is marked in `epoch_outlier`" in said
     assert "--where epoch_outlier=0" in said
     assert all(f"differ in `{name}`" in said for name in ("optimizer", "decay", "loss_kind"))
+
+
+@pytest.mark.parametrize(
+    ("header", "factor"),
+    [
+        ("EFLOPs", 1e18), ("compute (PFLOP-days)", 8.64e19), ("PF-days", 8.64e19), ("petaflop/s-days", 8.64e19),
+        ("train_zflops", 1e21), ("compute (TFLOPs)", 1e12), ("FLOPs (1e18)", 1e18),
+    ],
+)  # fmt: skip
+def test_compute_in_the_headers_unit_is_read_as_flops(header, factor):
+    table = read_runs(
+        rows(**{"N (M)": lambda n: n / 1e6, header: lambda n: 120 * n * n / factor}, loss=lambda n: 4 - n / 1e8)
+    )
+    assert table.flops.tolist() == pytest.approx([120 * n * n for n in SIZES])
+    assert table.guesses["flops"] == f"{header} x {factor:.4g} (to FLOPs)".replace("e+", "e")
+
+
+@pytest.mark.parametrize("header", ["TFLOPS", "tflops_per_gpu", "TFLOPs/s", "eflops_per_second", "peak PFLOPs"])
+def test_speeds_are_no_compute(header):
+    table = read_runs(rows(params=lambda n: n, tokens=lambda n: 20 * n, loss=3.0, **{header: 400.0}))
+    assert table.ignored == (header,)
+
+
+@pytest.mark.parametrize(
+    ("header", "factor", "unit"),
+    [
+        ("loss (bits/token)", math.log(2), "nats_per_token"),
+        ("val_loss_bits_per_token", math.log(2), "nats_per_token"),
+        ("final loss (nats)", 1.0, "nats_per_token"),
+        ("val bpb", 1.0, "bpb"),
+        ("loss_bits_per_byte", 1.0, "bpb"),
+        ("eval loss (nats/byte)", 1 / math.log(2), "bpb"),
+    ],
+)
+def test_losses_in_the_headers_unit(header, factor, unit):
+    table = read_runs(
+        rows(params=lambda n: n, tokens=lambda n: 20 * n, train_loss=1.0, **{header: lambda n: 4 - n / 1e8})
+    )
+    assert table.unit == unit
+    assert table.loss.tolist() == pytest.approx([factor * (4 - n / 1e8) for n in SIZES])
+    mapped = f"{'bpb' if unit == 'bpb' else 'loss'}={header}"
+    again = read_runs(
+        rows(params=lambda n: n, tokens=lambda n: 20 * n, **{header: lambda n: 4 - n / 1e8}), columns=[mapped]
+    )
+    assert again.loss.tolist() == table.loss.tolist()
+
+
+def test_bits_of_nothing_said_are_asked_about():
+    with pytest.raises(InputError, match="per token or per byte") as error:
+        read_runs(rows(params=lambda n: n, tokens=lambda n: 20 * n, **{"val loss (bits)": 4.0}))
+    assert "--column loss='0.693147*val loss (bits)'" in error.value.remedy
+
+
+def test_a_unit_column_may_say_bits_per_token():
+    table = read_runs(rows(params=lambda n: n, tokens=lambda n: 20 * n, loss=lambda n: 4 - n / 1e8, unit="bits/token"))
+    assert table.unit == "nats_per_token"
+    assert table.loss[0] == pytest.approx(math.log(2) * 3.9)
+
+
+def test_steps_and_sequences_without_their_length_say_what_is_missing():
+    lacking = rows(params=lambda n: n, train_iters=steps, global_batch_size=BATCH, loss=lambda n: 4 - n / 1e8)
+    with pytest.raises(InputError, match="`seq_len` is missing") as error:
+        read_runs(lacking)
+    assert "train_iters x global_batch_size x seq_len" in error.value.what
+    factor = BATCH * SEQ
+    assert "--column tokens='N*train_iters'" in error.value.remedy
+    assert read_runs(lacking, columns=[f"tokens={factor}*train_iters"]).tokens[0] == steps(SIZES[0]) * factor
+
+
+def test_a_training_mix_is_a_corpus_and_chosen_by_group():
+    mixed = rows(
+        params=lambda n: n, tokens=lambda n: 20 * n, loss=3.0, **{"Training Mix": lambda n: "a" if n > 3e7 else "b"}
+    )
+    with pytest.raises(ConfigError, match="differ in group: a, b") as error:
+        read_runs(mixed)
+    assert "--group NAME" in error.value.remedy
+    assert len(read_runs(mixed, group="a")) == 2
+    other = [{("Data Version" if k == "Training Mix" else k): v for k, v in row.items()} for row in mixed]
+    assert any("--where 'Data Version=VALUE'" in warning for warning in read_runs(other).warnings)

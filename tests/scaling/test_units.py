@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+
 import pytest
 
 from forescale.base.errors import InputError
@@ -87,3 +90,74 @@ def test_compute_of_another_unit_is_said_with_its_factor(name):
         with pytest.raises(InputError) as error:
             read_runs(sized)
         assert "6e+03 x size x tokens" in error.value.why
+
+
+@pytest.mark.parametrize(("name", "factor"), [("tokens", 1e3), ("tokens", 1e-3), ("params", 1e3), ("params", 1e-3)])
+def test_a_row_a_thousand_times_off_is_set_aside_and_the_fit_made_without_it(name, factor):
+    laws, clean = fit(changed(name, factor, [7])), fit([row for k, row in enumerate(ROWS) if k != 7])
+    (out,) = laws.runs.left_out
+    assert out.row == 8
+    assert f"{name} is" in out.reason
+    assert ("1,000 times too large?" if factor > 1 else "1,000 times too small?") in out.reason
+    assert any("row 8" in warning and "set aside" in warning for warning in laws.warnings)
+    assert laws.surface == clean.surface
+
+
+def test_compute_that_says_so_too_is_named_and_a_wrong_compute_costs_no_row():
+    said = [{**row, "flops": 6 * row["params"] * row["tokens"]} for row in ROWS]
+    rows = [{**row, "tokens": row["tokens"] * (1e3 if k == 7 else 1)} for k, row in enumerate(said)]
+    assert "`flops` say so too" in read_runs(rows).left_out[0].reason
+    table = read_runs([{**row, "flops": row["flops"] * (1e3 if k == 7 else 1)} for k, row in enumerate(said)])
+    assert len(table) == len(ROWS)
+    assert any("`flops` is more than 5x off" in warning for warning in table.warnings)
+
+
+def test_a_run_far_beyond_the_ladder_is_no_misplaced_row():
+    n, d = 1e12, 2e13
+    target = {"params": n, "tokens": d, "loss": 1.8 + 480 / n**0.35 + 2100 / d**0.37}
+    assert len(read_runs([*ROWS, target])) == len(ROWS) + 1
+    diverged = [{**row, "loss": row["loss"] * (1.4 if k == 7 else 1)} for k, row in enumerate(ROWS)]
+    assert len(read_runs(diverged)) == len(ROWS)
+
+
+@pytest.mark.parametrize("group", [ODD, range(10), range(10, 20), (0, 7, 19)])
+def test_bits_beside_nats_are_refused_with_the_rows_and_the_column_that_tells(group):
+    rows = [{**row, "loss": row["loss"] / math.log(2) if k in group else row["loss"]} for k, row in enumerate(ROWS)]
+    with pytest.raises(InputError, match=r"`loss` is in two units: .* 1\.44") as error:
+        read_runs(rows)
+    assert "bits x 0.6931 = nats" in error.value.remedy
+    named = [{**row, "team": "x" if k in group else "y"} for k, row in enumerate(rows)]
+    with pytest.raises(InputError) as error:
+        read_runs(named)
+    assert "--where team=y" in error.value.remedy
+    assert len(read_runs(named, where=["team=y"])) == len(ROWS) - len(list(group))
+
+
+@pytest.mark.skipif("FORESCALE_TEST_DATA" not in os.environ, reason="needs the public tables")
+@pytest.mark.parametrize(
+    ("name", "options", "rows"),
+    [
+        ("chinchilla_points", {}, 245),
+        ("marin_isoflop_comma", {}, 85),
+        ("porian_isoflop_refinedweb", {}, 683),
+        ("porian_isoflop_refinedweb", {"where": ["hparams=tuned"]}, 225),
+        ("gadre_overtrain_c4_rpj", {"group": "rpj"}, 35),
+        ("gadre_overtrain_c4_rpj", {"group": "c4_original"}, 34),
+        ("nanochat_isoflop_optima", {}, 12),
+    ],
+)
+def test_public_tables_keep_all_their_rows(name, options, rows):
+    table = read_runs(f"{os.environ['FORESCALE_TEST_DATA']}/scaling/{name}.csv", **options)
+    assert len(table) == rows
+    assert not table.left_out
+
+
+def test_a_factor_that_all_rows_share_is_said_and_mended_as_it_says():
+    rows = [{**row, "flops": 3 * row["params"] * row["tokens"]} for row in ROWS]
+    said = [warning for warning in read_runs(rows).warnings if "`flops`" in warning]
+    assert "1/2 of 6 x N2 x tokens in 20 of 20 rows" in said[0]
+    sized = [{"flops_per_token": 6 * row["params"], **{k: row[k] for k in ("tokens", "flops", "loss")}} for row in rows]
+    with pytest.raises(InputError, match="no usable run") as error:
+        read_runs(sized)
+    assert "1/2 of size x tokens in 20 of 20 rows" in error.value.why
+    assert len(read_runs(sized, columns=["flops=2*flops"])) == 20

@@ -35,11 +35,14 @@ def fit(data: Data, out: Console) -> None:
     smallest = f"{num(data['smallest_rung'])} FLOPs" if data["smallest_rung"] else "none"
     rest = ", but all finished runs are used" if data["regime"] == "pre-scaling" else ""
     out.print(f"regime: {data['regime']} · smallest rung on the curve: {smallest}{rest}")
-    if data.get("guesses"):
-        out.print("columns read: " + ", ".join(f"{ours} from {theirs}" for ours, theirs in data["guesses"].items()))
     out.print()
     left_out(runs["left_out"], out)
     table(out, f"Laws, with {per} intervals", ("law", "parameter", "value", "interval"), _law_rows(data))
+    if data["surface"] and data["compute"]:
+        out.print(
+            f"two floors: E of the loss surface ({num(data['surface']['E'])}) is fitted to all runs, and forecasts rest"
+            f" on it; E of the {_best(data)} ({num(data['compute']['E'])}) to the best loss of each budget alone\n"
+        )
     if _is_flat(data["surface"]):
         said = next((text for text in data["warnings"] if text.startswith("flat: ")), "flat: the loss does not fall")
         why = said.removeprefix("flat: ").partition(". No allocation")[0]
@@ -75,13 +78,18 @@ def _law_rows(data: Data) -> list[tuple[str, str, str, str]]:
         origin = {"isoflop": "best split (IsoFLOP minima)", "surface": "best split (surface)"}
         rows += _parameters(origin.get(data["allocation"].get("method", ""), "best split"), data["allocation"], names)
     if data["compute"]:
-        rows += _parameters("loss at best split", data["compute"], ["E", "k", "alpha"])
+        rows += _parameters(_best(data), data["compute"], ["E", "k", "alpha"])
     for key, words in (("learning_rate", "learning rate"), ("batch", "batch (tokens)")):
         law = data[key]
         if law:
             flat = {"coefficient": law["coefficient"], **law["exponents"], "intervals": law["intervals"]}
             rows += _parameters(words, flat, ["coefficient", *law["exponents"]])
     return rows
+
+
+def _best(data: Data) -> str:
+    """What the compute law is of: without an allocation nobody knows the best split, only the best run tried."""
+    return "loss at best split" if data["allocation"] else "lowest loss tried, by compute"
 
 
 def _is_flat(surface: Any) -> bool:

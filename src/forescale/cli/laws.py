@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,6 +119,7 @@ def fit(
     made = laws_verbs.fit_verb(
         runs or [], **reading(scale, column, where, group, metric), form=form, band=band, level=level,
         thorough=thorough, dry_run=dry_run, out=out, workspace=common.workspace, force=common.force,
+        tell=lambda line: print(line, file=sys.stderr),
     )  # fmt: skip
     if not dry_run:
         laws_verbs.say_figures(out, common.workspace)

@@ -82,6 +82,9 @@ def artifact(data: Data, out: Console) -> None:
         warn(data["comparison"]["warnings"])
     if data.get("kind") == "laws" and "laws" in data:
         out.print(f"{data['path']}: laws fitted to {data['laws']['source']}\n")
+        guesses = data["laws"].get("guesses") or {}
+        if guesses:
+            out.print("columns read: " + ", ".join(f"{ours} from {theirs}" for ours, theirs in guesses.items()))
         law_tables.fit(data["laws"], out)
         return warn(data["laws"]["warnings"])
     if "artifacts" in data:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +50,12 @@ def runs_source(runs: Sequence[Path], workspace: Path | None) -> Any:
             )
     if len(paths) == 1:
         return paths[0]
-    from forescale.scaling.sources import read_rows
+    from forescale.scaling.sources import Rows, read_rows
 
-    return [row for path in paths for row in read_rows(path).rows]
+    read = [read_rows(path) for path in paths]
+    rows = [row for part in read for row in part.rows]
+    notes = tuple(f"{part.source}: {note}" for part in read for note in part.notes)
+    return Rows(rows, [None] * len(rows), "several tables", notes)
 
 
 def fit_verb(
@@ -71,8 +74,12 @@ def fit_verb(
     out: Path | None = None,
     workspace: Path | None = None,
     force: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> Laws | dict[str, Any]:
-    """Fit laws to runs; written to `out`, by default the workspace's laws/, nowhere outside one."""
+    """Fit laws to runs; written to `out`, by default the workspace's laws/, nowhere outside one.
+
+    `tell` hears how the columns were read, before anything is fitted.
+    """
     from forescale.scaling.table import read_runs
 
     if out is not None and not out.is_dir() and (out.is_file() or out.suffix.lower() in TABLE_ENDINGS):
@@ -94,6 +101,8 @@ def fit_verb(
             "conditions": table.conditions,
             "warnings": list(table.warnings),
         }
+    if tell is not None and table.guesses:
+        tell("columns read: " + ", ".join(f"{ours} from {theirs}" for ours, theirs in table.guesses.items()))
     from forescale.scaling.fit import fit
 
     space = workspace_or_none(workspace)
@@ -203,17 +212,15 @@ def forecast_verb(
         )
     if out is not None:
         raise ConfigError("--out goes with --at", key="out")
-    from forescale.scaling.fit import UNTRUSTED
     from forescale.scaling.forecast import forecast
 
     corpus = _corpus_of(laws)
     given = {**corpus, **(conditions or {})}
     made = forecast(record, flops=flops, model_scale=model_scale, tokens=tokens, level=level, conditions=given)
-    if "unique_tokens" not in (conditions or {}) and made.tokens > corpus.get("unique_tokens", math.inf):
-        words = "unique tokens are those of the workspace's corpus: --conditions unique_tokens=U says otherwise"
-        made = made.model_copy(update={"warnings": [*made.warnings, words]})
-    distrust = [text for text in record.warnings if text.endswith(UNTRUSTED) and text not in made.warnings]
-    return made.model_copy(update={"warnings": [*distrust, *made.warnings]}) if distrust else made
+    if "unique_tokens" in (conditions or {}) or made.tokens <= corpus.get("unique_tokens", math.inf):
+        return made
+    words = "unique tokens are those of the workspace's corpus: --conditions unique_tokens=U says otherwise"
+    return made.model_copy(update={"warnings": [*made.warnings, words]})
 
 
 def _corpus_of(laws: str | Path) -> dict[str, int]:

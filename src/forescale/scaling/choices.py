@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from forescale.base.errors import ConfigError, InputError
 from forescale.base.records.laws import Unit
-from forescale.scaling.columns import evaluations, normal, number, text_of
+from forescale.scaling.columns import evaluations, normal, number, text_of, where_option
+from forescale.scaling.measure_units import in_bits, loss_unit
 from forescale.scaling.sources import Row
 
 NEVER_MIXED = ("tokenizer", "validation", "seq_len", "group")
@@ -49,7 +50,7 @@ def refuse_mixtures(rows: list[Row], index: list[int], found: dict[str, str]) ->
         values = sorted({text_of(rows[i].get(found[name])) for i in index} - {""})
         if len(values) > 1:
             column = found[name].removeprefix("\0")
-            option = "--group NAME" if name == "group" else f"--where {column}=VALUE"
+            option = "--group NAME" if name == "group" else where_option(column, "VALUE")
             raise ConfigError(
                 f"the runs differ in {name}: {', '.join(values[:12])}",
                 why="their losses do not lie on one curve",
@@ -95,6 +96,22 @@ def loss_column(
     if metric == "bpb" or (metric is None and "bpb" in found):
         return "bpb", "bpb"
     if "loss" not in found:
+        unclear = [name for name in others if in_bits(name)]
+        if unclear:
+            raise InputError(
+                f"`{unclear[0]}` is in bits, but per token or per byte?",
+                why="a loss is fitted in nats per token or in bits per byte, and the header does not say which it is",
+                remedy=f"--column loss='0.693147*{unclear[0]}' if per token, --column bpb='{unclear[0]}' if per byte",
+                key=unclear[0],
+            )
+        perplexity = next((name for name in others if re.search(r"(^|_)(ppl|perplexity)(_|$)", normal(name))), None)
+        if perplexity is not None:
+            raise InputError(
+                "no column gives the loss",
+                why=f"`{perplexity}` is a perplexity: the exponential of a loss in nats",
+                remedy=f"add a column loss = ln({perplexity})",
+                key=perplexity,
+            )
         several = evaluations(others)
         raise InputError(
             "no column gives the loss",
@@ -103,8 +120,9 @@ def loss_column(
             else f"none of the names is known as a validation loss; columns not understood: {', '.join(others[:20])}",
             remedy="name it with --column loss=COLUMN (nats per token) or --column bpb=COLUMN",
         )
-    units = {text_of(rows[i].get(found["unit"])).lower() for i in index} - {""} if "unit" in found else set()
-    return "loss", "bpb" if units and all(u.startswith(("bpb", "bit")) for u in units) else "nats_per_token"
+    units = {text_of(rows[i].get(found["unit"])) for i in index} - {""} if "unit" in found else set()
+    per_byte = bool(units) and all((unit := loss_unit(text)) and unit[0] == "bpb" for text in units)
+    return "loss", "bpb" if per_byte else "nats_per_token"
 
 
 def unnamed_choices(rows: list[Row], at: list[int], names: list[str], found: dict[str, str]) -> list[str]:
@@ -117,5 +135,7 @@ def unnamed_choices(rows: list[Row], at: list[int], names: list[str], found: dic
         values = {text_of(rows[i].get(name)) for i in at} - {""}
         if 1 < len(values) <= 8 and all(number(v) is None for v in values) and len(at) >= 2 * len(values):
             listed = ", ".join(sorted(values))
-            warnings.append(f"the runs differ in `{name}` ({listed}) and share one fit; --where {name}=VALUE chooses")
+            warnings.append(
+                f"the runs differ in `{name}` ({listed}) and share one fit; {where_option(name, 'VALUE')} chooses"
+            )
     return warnings

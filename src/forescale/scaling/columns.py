@@ -72,7 +72,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "batch_seqs", "global_batch_seqs", "global_batch_size", "batch_size", "batch_sequences", "training_batch_size",
     ),
     "seed": ("seed", "random_seed", "training_seed", "init_seed"),
-    "group": ("group", "corpus", "train_set", "dataset", "data", "train_dataset", "data_mix", "mix"),
+    "group": ("group", "corpus", "train_set", "dataset", "data", "train_dataset", "data_mix", "mix",
+              "training_mix", "train_mix", "data_mixture", "mixture", "training_mixture", "training_data", "train_data",
+              "training_set", "training_corpus", "training_dataset", "pretraining_data"),
     "trunk": ("trunk",),
     "tokenizer": ("tokenizer", "tokenizer_name", "tokenizer_type"),
     "validation": ("validation", "validation_set", "val_set", "eval_set"),
@@ -222,6 +224,16 @@ def apply_where(rows: list[Row], conditions: Sequence[str], found: dict[str, str
     return keep
 
 
+def where_option(column: str, value: str) -> str:
+    """`--where COLUMN=VALUE` as a shell takes it.
+
+    >>> where_option("team", "a"), where_option("Training Mix", "a")
+    ('--where team=a', "--where 'Training Mix=a'")
+    """
+    text = f"{column}={value}"
+    return f"--where '{text}'" if re.search(r"[^\w=.:/+-]", text) else f"--where {text}"
+
+
 def _same(value: Any, wanted: str) -> bool:
     if str(value).strip() == wanted:
         return True
@@ -238,12 +250,17 @@ def _near(name: str, known: Iterable[str]) -> str:
 MISSING = frozenset({"none", "null", "n/a", "na", "-"})
 """What a cell says that says nothing."""
 
-THOUSANDS = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d*)?[KMBT]?")
-"""Commas in their places: 1,500 and 2,000,000.5, but not 3,14."""
+THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(,\d{3})+(\.\d*)?(?=\D*$)")
+"""Commas in their places: 1,500 and 2,000,000.5, but not 3,14 and not 0,914."""
+SPACED = re.compile(r"-?\d{1,3}(?:([ _'\u2019\u00a0\u2009\u202f])\d{3})(?:\1\d{3})*(\.\d*)?(?=\D*$)")
+"""Other signs in the same places: 1 500 000, 1_500_000, 1'500'000."""
+OWN_UNIT = re.compile(r"(?i)^([-+]?[\d.]+(?:e[-+]?\d+)?)\s*(k|m|b|t|bn|thousand|million|billion|trillion)s?$")
+UNITS = {"k": 1e3, "t": 1e12, "m": 1e6, "b": 1e9}
+"""By the first letter; a thousand is told from a trillion by its second."""
 
 
 def number(value: Any) -> float | None:
-    """A cell as a float: 2e12, 1,000,000, 7B, 1.5T; None where it is empty or no number; nan stays nan.
+    """A cell as a float: 2e12, 1,000,000, 7B, 1.5 trillion; None where it is empty or no number; nan stays nan.
 
     >>> number("2e12"), number("1,500"), number("7B"), number(""), number("x")
     (2000000000000.0, 1500.0, 7000000000.0, None, None)
@@ -253,18 +270,27 @@ def number(value: Any) -> float | None:
     if isinstance(value, (int, float)):
         return float(value)
     text = str(value).strip()
+    spaced = SPACED.match(text)
+    if spaced:
+        text = text.replace(spaced[1], "")
     if "," in text:  # thousands, or else a decimal comma, which is not guessed at
-        text = text.replace(",", "") if THOUSANDS.fullmatch(text) else ""
+        text = text.replace(",", "") if THOUSANDS.match(text) else ""
     if not text or text.lower() in MISSING:
         return None
     factor = 1.0
-    if text[-1] in "KMBT" and len(text) > 1 and text[:-1].replace(".", "").isdigit():
-        factor = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}[text[-1]]
-        text = text[:-1]
+    own = OWN_UNIT.match(text)
+    if own:
+        word = own[2].lower()
+        factor, text = 1e3 if word.startswith("th") else UNITS[word[0]], own[1]
     try:
-        return float(text) * factor
+        return float(text) * factor if "_" not in text else None
     except ValueError:
         return None
+
+
+def names_its_unit(value: Any) -> bool:
+    """Whether a cell says its own unit (7B, 125 million)."""
+    return isinstance(value, str) and bool(OWN_UNIT.match(value.strip().replace(",", "")))
 
 
 def not_a_number(value: Any) -> str:

@@ -14,6 +14,9 @@ ROBUST_SDS = 5.0
 """A row this many robust standard deviations from the others' residuals, in them alone, is far (our choice)."""
 AT_LEAST = 0.03
 """... and by at least this share of the loss: smaller is noise that a law takes."""
+ABOVE = "cut short, badly tuned, or scored on something else?"
+BELOW = "scored on easier or on training text, more compute than its row says, or far off the best split?"
+"""What rows above and below a law may have gone through."""
 FEWEST = 6
 NAMED = 5
 
@@ -42,12 +45,23 @@ def far_rows(
 
 
 def far_warning(far: Sequence[tuple[int, float]]) -> list[str]:
-    """One line for all of them."""
+    """One line for those above the law, one for those below: they have different reasons."""
+    return [
+        line
+        for rows, side, why in (
+            ([found for found in far if found[1] > 0], "above", ABOVE),
+            ([found for found in far if found[1] <= 0], "below", BELOW),
+        )
+        for line in _line(rows, side, why)
+    ]
+
+
+def _line(far: Sequence[tuple[int, float]], side: str, why: str) -> list[str]:
     if not far:
         return []
     listed = ", ".join(f"row {row} {left:+.1%}" for row, left in far[:NAMED])
     more = f" and {len(far) - NAMED} more" if len(far) > NAMED else ""
     return [
-        f"{'a row lies' if len(far) == 1 else f'{len(far)} rows lie'} far from the fitted law, beyond the scatter of"
-        f" the others: {listed}{more}; used all the same: cut short, badly tuned, or scored on something else?"
+        f"{'a row lies' if len(far) == 1 else f'{len(far)} rows lie'} far {side} the fitted law, beyond the scatter of"
+        f" the others: {listed}{more}; used all the same: {why}"
     ]

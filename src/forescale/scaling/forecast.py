@@ -47,7 +47,10 @@ def forecast(
         )
     size, data = _target(laws, flops, model_scale, tokens)
     refuse_off_line(laws, size, data)
-    return at(laws, size, data, level=level, conditions=conditions, credited=credited)
+    made = at(laws, size, data, level=level, conditions=conditions, credited=credited)
+    if model_scale is None and tokens is None and laws.allocation is None and laws.line is None:
+        return made.model_copy(update={"warnings": [_no_split(laws), *made.warnings]})
+    return made
 
 
 def at(
@@ -135,6 +138,16 @@ def _target(laws: Laws, flops: float | None, model_scale: float | None, tokens: 
     if laws.line is not None and laws.line.fixed != "tokens per size":
         raise off_line(laws, laws.line, "know no best split of a compute")
     return optimum(laws, flops)
+
+
+def _no_split(laws: Laws) -> str:
+    """Which split a compute alone was given by laws that know no best one."""
+    flat = laws.surface is not None and laws.surface.form == "flat"
+    why = "their loss is the same at any split" if flat else "--model-scale X --tokens D asks at a split of your own"
+    return (
+        "these laws know no best split of a compute: taken is the largest run's size and tokens, both scaled alike"
+        f" (or the runs' own ratio, where they have one); {why}"
+    )
 
 
 def refuse_off_line(laws: Laws, size: float, tokens: float) -> None:
@@ -271,7 +284,7 @@ def _hyper(laws: Laws, flops: float, size: float, tokens: float) -> tuple[float 
 
 
 def _warnings(laws: Laws, size: float, tokens: float, flops: float) -> list[str]:
-    warnings = []
+    warnings = list(laws.doubts)
     if laws.regime == "pre-scaling":
         warnings.append("pre-scaling: the ladder is not on the curve yet; the interval is widened, take care")
     if laws.largest is not None:

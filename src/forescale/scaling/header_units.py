@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 
 import numpy as np
 
-from forescale.scaling.columns import ALIASES, normal, number
+from forescale.scaling.columns import ALIASES, names_its_unit, normal, number
 from forescale.scaling.sources import Row
 
 COUNTS = ("params_non_embedding", "params", "active_params", "tokens", "unique_tokens", "batch_tokens")
@@ -18,6 +19,8 @@ FACTORS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 WORDS = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
 RAW = {1e3: 1e6, 1e6: 1e6, 1e9: 1e5, 1e12: 1e4}
 """Cells whose median lies above this are plain counts, whatever the header says: there is no 1e12 parameters in M."""
+RAW_FLOPS = 1e12
+"""The same for compute: no run took 1e12 EFLOPs, and none so few FLOPs."""
 _LETTER = re.compile(
     r"^(.*?)[\s_]*[(\[]\s*(?:in\s+|x\s*)?([KMBTkmbt]|1e(?:3|6|9|12))\s*[)\]]$|^(.*[^\W_]{2})[\s_]([KMBTkmbt])$"
 )
@@ -57,25 +60,47 @@ def stated_units(names: Iterable[str], found: dict[str, str]) -> dict[str, tuple
 def in_plain_counts(
     rows: list[Row], stated: dict[str, tuple[str, float]]
 ) -> tuple[list[Row], dict[str, str], list[str]]:  # fmt: skip
-    """Rows with these columns as plain counts under `\\0NAME`, what each was read from, and warnings."""
+    """Rows with these columns in our own units under `\\0NAME`, what each was read from, and warnings."""
     read: dict[str, str] = {}
     warnings: list[str] = []
     for ours, (theirs, factor) in stated.items():
         cells = [number(row.get(theirs)) for row in rows]
         values = [v for v in cells if v is not None]
-        plain = bool(values) and float(np.median(values)) > RAW[factor]
+        plain = bool(values) and float(np.median(values)) > _raw(ours, factor)
         if plain:
             warnings.append(
                 f"`{theirs}` states a unit, but holds plain counts ({np.median(values):.3g}): read as they are"
             )
         scaled = [_scaled(row.get(theirs), 1.0 if plain else factor) for row in rows]
         rows = [{**row, f"\0{ours}": value} for row, value in zip(rows, scaled, strict=True)]
-        read[ours] = theirs if plain else f"{theirs} x {factor:.0e}".replace("e+0", "e").replace("e+", "e")
+        read[ours] = theirs if plain else _words(ours, theirs, factor)
     return rows, read, warnings
+
+
+def _raw(ours: str, factor: float) -> float:
+    """What the median of a column must lie above to be plain whatever its header says; losses never are."""
+    return RAW.get(factor, math.inf) if ours in COUNTS else RAW_FLOPS if ours in ("flops", "budget") else math.inf
+
+
+def _words(ours: str, theirs: str, factor: float) -> str:
+    """A column and what it was multiplied by.
+
+    >>> _words("tokens", "tokens_b", 1e9), _words("bpb", "val bpb", 1.0), _words("loss", "bits_per_token", 0.693147)
+    ('tokens_b x 1e9', 'val bpb', 'bits_per_token x 0.6931 (to nats per token)')
+    """
+    if factor == 1.0:
+        return theirs
+    times = f"{theirs} x {factor:.4g}".replace("e+0", "e").replace("e+", "e")
+    into = {
+        "loss": " (to nats per token)",
+        "bpb": " (to bits per byte)",
+        "flops": " (to FLOPs)",
+        "budget": " (to FLOPs)",
+    }
+    return times + into.get(ours, "")
 
 
 def _scaled(cell: object, factor: float) -> object:
     """A cell times its unit; one that names its own (7B), or that is no number, as it stands."""
     value = number(cell)
-    own = isinstance(cell, str) and cell.strip()[-1:] in "KMBT" and cell.strip()[:-1] != ""
-    return cell if value is None or own else value * factor
+    return cell if value is None or names_its_unit(cell) else value * factor

@@ -10,16 +10,17 @@ from scipy.spatial import cKDTree
 from forescale.base.errors import InputError
 from forescale.base.records.laws import Line
 from forescale.scaling.noise import Cells
+from forescale.scaling.plausible import NO_LOSS
 
 MIN_CELLS, MIN_FORECAST = 5, 4
 """Different (size, tokens) runs that a surface needs, and that a forecast along their own line needs."""
 TIED = 0.12
 """sd of ln tokens around a line in ln size below which the two move as one."""
-NO_LOSS = 50.0
-"""Nats per token, or bits per byte, that no loss comes near."""
 JUMP = 0.5
 """ln(loss / neighbour's loss) within an e-fold of size and tokens that no surface has; the units differ by 2x and more
 (a token has some 3 to 5 bytes)."""
+UNTRUSTED = "No law of such a table can be trusted"
+"""How the warning about two units in one column ends."""
 SAME = 0.05
 """Logarithms this close are one size, or one number of tokens."""
 
@@ -64,7 +65,7 @@ def _jumps(cells: Cells) -> list[str]:
     return [
         f"the loss jumps {np.exp(float(np.median(apart[jumping]))):.1f}x between neighbours in size and tokens, at"
         f" {jumping.sum()} of {len(cells)} settings: nats per token and bits per byte in one column, or runs that went"
-        " wrong? No law of such a table can be trusted"
+        f" wrong? {UNTRUSTED}"
     ]
 
 

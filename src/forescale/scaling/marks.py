@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from forescale.scaling.columns import normal, number, text_of
+from forescale.scaling.columns import normal, number, text_of, where_option
 from forescale.scaling.sources import Row
 
 MARK = re.compile(r"(^|_)(outlier|outliers|is_outlier|exclude|excluded|bad|suspect|ignore|discard|flagged)$")
@@ -24,7 +24,7 @@ def marked_rows(rows: list[Row], at: list[int], names: list[str], found: dict[st
         marked = [i for i in at if text_of(rows[i].get(name)).lower() in TRUE]
         plain = sorted({text_of(rows[i].get(name)) for i in at} - {text_of(rows[i].get(name)) for i in marked} - {""})
         if marked:
-            out = f"--where {name}={plain[0]} leaves them out" if plain else "all rows are marked"
+            out = f"{where_option(name, plain[0])} leaves them out" if plain else "all rows are marked"
             count = f"{len(marked)} row{'s are' if len(marked) > 1 else ' is'}"
             warnings.append(f"{count} marked in `{name}` and used like the others: {out}")
     return warnings
@@ -40,5 +40,7 @@ def known_choices(rows: list[Row], at: list[int], found: dict[str, str]) -> list
         if len(values) > 1 and not all(number(v) is not None for v in values):
             name = column.removeprefix("\0")
             listed = ", ".join(values[:8]) + (", ..." if len(values) > 8 else "")
-            warnings.append(f"the runs differ in `{name}` ({listed}) and share one fit; --where {name}=VALUE chooses")
+            warnings.append(
+                f"the runs differ in `{name}` ({listed}) and share one fit; {where_option(name, 'VALUE')} chooses"
+            )
     return warnings

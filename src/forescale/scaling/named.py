@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from forescale.scaling.columns import apply_mapping, evaluations, guess, number
+from forescale.scaling.columns import apply_mapping, evaluations, guess, number, text_of
 from forescale.scaling.header_units import COUNTS, in_plain_counts, stated_units, unit_of
+from forescale.scaling.measure_units import NAT, is_training, loss_unit, stated_measures, states_loss_unit, unit_for
 from forescale.scaling.sources import Row
 
 SIZES = ("flops_per_token", "params_non_embedding", "params", "active_params", "n_layer")
@@ -24,6 +25,8 @@ class Named:
     guesses: dict[str, str]
     """Our column -> what it was read from, where that is not its own name."""
     mapped: dict[str, str]
+    lacking: tuple[str, ...] = ()
+    """Columns of ours whose product would be the tokens, all there but one."""
     ignored: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -36,22 +39,42 @@ def name_columns(rows: list[Row], names: list[str], columns: Sequence[str]) -> N
     """Mapped columns first, then headers that state a unit, then guesses, then tokens from steps and batch."""
     mapped, rows = apply_mapping(rows, columns)
     free = [name for name in names if name not in mapped.values()]
-    with_unit = {name for name, _ in stated_units(free, {}).values()}
+    with_unit = {name for name, _ in stated_units(free, {}).values()} | {n for n in free if states_loss_unit(n)}
     found = guess([name for name in free if name not in with_unit], mapped.values())
     found = {ours: theirs for ours, theirs in found.items() if ours not in mapped}
     stated = stated_units(free, found | mapped)
-    stated |= {ours: (theirs, unit_of(theirs)[1]) for ours, theirs in mapped.items() if _has_unit(ours, theirs, names)}
+    stated |= stated_measures(
+        [name for name in free if name not in with_unit or states_loss_unit(name)], found | mapped
+    )
+    stated |= {ours: (theirs, unit) for ours, theirs in mapped.items() if (unit := _unit(ours, theirs, names)) != 1.0}
+    stated |= _unit_column(rows, found, stated)
     rows, scaled, warnings = in_plain_counts(rows, stated)
+    trained = "loss" in stated and "loss" not in mapped and is_training(stated["loss"][0])
+    warnings += [f"`{stated['loss'][0]}` is a training loss; a validation loss makes a better law"] if trained else []
     guesses = {ours: theirs for ours, theirs in found.items() if ours != theirs} | mapped | scaled
     found |= {ours: f"\0{ours}" for ours in (*mapped, *scaled)}
     used = {*found.values(), *(name for name, _ in stated.values())}
     used |= {name for text in mapped.values() for name in names if text == name or text.endswith(f"*{name}")}
-    made = Named(rows, found, guesses, mapped, [n for n in names if n not in used], warnings)
+    made = Named(rows, found, guesses, mapped, ignored=[n for n in names if n not in used], warnings=warnings)
     return _with_tokens(_with_loss_choices(made))
 
 
-def _has_unit(ours: str, theirs: str, names: list[str]) -> bool:
-    return ours in COUNTS and theirs in names and unit_of(theirs)[1] != 1.0
+def _unit(ours: str, theirs: str, names: list[str]) -> float:
+    """The unit that the header of a mapped column states, where it was mapped as it stands."""
+    if theirs not in names:
+        return 1.0
+    return unit_of(theirs)[1] if ours in COUNTS else unit_for(ours, theirs)
+
+
+def _unit_column(
+    rows: list[Row], found: dict[str, str], stated: dict[str, tuple[str, float]]
+) -> dict[str, tuple[str, float]]:
+    """The loss in bits per token, where a column `unit` says so in every row that says anything."""
+    if "unit" not in found or "loss" not in found or "loss" in stated:
+        return {}
+    said = {text_of(row.get(found["unit"])) for row in rows} - {""}
+    per_token = bool(said) and all((unit := loss_unit(text)) and unit[:2] == ("loss", NAT) for text in said)
+    return {"loss": (found["loss"], NAT)} if per_token else {}
 
 
 def _with_loss_choices(made: Named) -> Named:
@@ -62,7 +85,17 @@ def _with_loss_choices(made: Named) -> Named:
             f"`{made.found['loss']}` is read as the loss; {len(several)} other columns are losses on held-out text"
             f" ({', '.join(several[:6])}): --column loss=NAME chooses one"
         )
+    elif len(several) == 1 and made.found.get("loss") == "loss" and _differ(made.rows, "loss", several[0]):
+        made.warnings.append(
+            f"`loss` is read as the loss, and `{several[0]}` is one on held-out text: if `loss` is of training text,"
+            f" --column loss={several[0]} is the better choice"
+        )
     return made
+
+
+def _differ(rows: list[Row], one: str, other: str) -> bool:
+    """Whether two columns hold different numbers anywhere."""
+    return any(number(row.get(one)) != number(row.get(other)) for row in rows)
 
 
 def _with_tokens(made: Named) -> Named:
@@ -72,6 +105,8 @@ def _with_tokens(made: Named) -> Named:
         return made
     factors = next((names for names in TOKENS_FROM if all(name in found for name in names)), None)
     if factors is None:
+        nearly = [names for names in TOKENS_FROM if len(set(names) - found.keys()) == 1]
+        made.lacking = max(nearly, key=len, default=())
         return made
     cells = [[number(row.get(found[name])) for name in factors] for row in made.rows]
     made.rows = [{**row, "\0tokens": _product(values)} for row, values in zip(made.rows, cells, strict=True)]

@@ -28,6 +28,8 @@ FEWEST = 3e3
 """Median size, or tokens, of a table below which its column holds no plain counts."""
 BILLIONS = 8.0
 """A median size below this is in billions, above in millions: ladders end below 8e9, and begin above 8e6."""
+NO_LOSS = 15.0
+"""Nats per token, or bits per byte, that no language model has: guessing among a million tokens costs 13.8 nats."""
 FEWEST_ROWS = 3
 """Rows that it takes to say what is usual in a table."""
 WORDS = {3: "thousands", 6: "millions", 9: "billions", 12: "trillions"}

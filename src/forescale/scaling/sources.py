@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,11 @@ from typing import Any, NamedTuple
 from forescale.base.errors import InputError
 
 Row = dict[str, Any]
+COMMA = re.compile(r"-?(?:\d+,(?:\d{1,2}|\d{4,})|0,\d+)(?:[eE][-+]?\d+)?|-?\d{1,3}(?:\.\d{3})+,\d+")
+"""A decimal comma beyond doubt; 1,500 may be thousands."""
+POINT = re.compile(r"-?(?:\d+\.(?:\d{1,2}|\d{4,})|0\.\d+|\d{4,}\.\d*|\d{1,3}(?:,\d{3})+\.\d+)(?:[eE][-+]?\d+)?")
+"""A decimal point beyond doubt; 1.500 may be thousands."""
+EUROPEAN = re.compile(r"-?(?:\d{1,3}(?:\.\d{3})+|\d+)(?:,\d+)?(?:[eE][-+]?\d+)?\s*[KMBTkmbt]?")
 
 
 class Rows(NamedTuple):
@@ -20,10 +26,14 @@ class Rows(NamedTuple):
     rows: list[Row]
     lines: list[int | None]
     source: str
+    notes: tuple[str, ...] = ()
+    """What was made of the text on the way, for its reader to know."""
 
 
 def read_rows(source: Any) -> Rows:
     """Rows of a path, a list of dicts, a dict of columns, or anything with `__arrow_c_stream__` or `to_dict`."""
+    if isinstance(source, Rows):
+        return source
     if isinstance(source, (str, Path)):
         return _from_path(Path(source))
     if isinstance(source, Mapping):
@@ -79,8 +89,11 @@ def _from_path(path: Path) -> Rows:
 
 
 def _from_csv(text: str, path: Path) -> Rows:
+    skipped = 0  # comments before the header
+    while text.startswith("#") and "\n" in text:
+        text, skipped = text.partition("\n")[2], skipped + 1
     first = text.partition("\n")[0]
-    delimiter = max(",\t;", key=first.count)
+    delimiter = max(",\t;|", key=first.count)
     reader = csv.reader(io.StringIO(text), delimiter=delimiter)
     header = next(reader, None)
     if not header:
@@ -93,7 +106,7 @@ def _from_csv(text: str, path: Path) -> Rows:
             why="which of them is meant cannot be told",
             remedy="rename one of them",
             file=path,
-            line=1,
+            line=1 + skipped,
         )
     rows: list[Row] = []
     lines: list[int | None] = []
@@ -106,19 +119,46 @@ def _from_csv(text: str, path: Path) -> Rows:
                 why="a value with a comma in it (a decimal comma, thousands) must stand in quotes",
                 remedy="quote it, or separate the columns by tabs or semicolons",
                 file=path,
-                line=reader.line_num,
+                line=reader.line_num + skipped,
             )
         rows.append(dict(zip(names, cells, strict=False)))
-        lines.append(reader.line_num)
+        lines.append(reader.line_num + skipped)
+    if decimal_commas(rows):
+        rows = [{name: with_points(cell) for name, cell in row.items()} for row in rows]
+        return Rows(rows, lines, str(path), ("numbers are written with decimal commas (3,14) and read as such",))
     return Rows(rows, lines, str(path))
 
 
+def decimal_commas(rows: Sequence[Row]) -> bool:
+    """Whether a table writes 3,14 for 3.14: some cell can be nothing else, and none has a decimal point."""
+    cells = [cell.strip() for row in rows for cell in row.values() if cell]
+    return any(COMMA.fullmatch(cell) for cell in cells) and not any(POINT.fullmatch(cell) for cell in cells)
+
+
+def with_points(cell: str) -> str:
+    """A cell of such a table as the rest of the world writes it; words and dates as they stand.
+
+    >>> with_points("3,14"), with_points("1.234.567"), with_points("1.234,5"), with_points("a, b")
+    ('3.14', '1234567', '1234.5', 'a, b')
+    """
+    text = cell.strip()
+    return text.replace(".", "").replace(",", ".") if EUROPEAN.fullmatch(text) else cell
+
+
 def _from_json(text: str, path: Path) -> Rows:
-    if text.lstrip().startswith("["):
-        values = _parse(text, path, None)
-        if not all(isinstance(value, dict) for value in values):
+    whole = _whole(text)
+    if whole is None and text.lstrip().startswith("["):
+        whole = _parse(text, path, None)
+    if isinstance(whole, dict):
+        columns = _columns_of(whole)
+        if columns is not None:
+            return _from_columns(columns, str(path))
+        lists = [value for value in whole.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
+        whole = lists[0] if len(lists) == 1 else [whole]
+    if isinstance(whole, list):
+        if not all(isinstance(value, dict) for value in whole):
             raise InputError(f"{path} is not a list of objects", file=path)
-        return Rows([_record_row(value) for value in values], [None] * len(values), str(path))
+        return Rows([_record_row(value) for value in whole], [None] * len(whole), str(path))
     rows: list[Row] = []
     lines: list[int | None] = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -130,6 +170,25 @@ def _from_json(text: str, path: Path) -> Rows:
         rows.append(_record_row(value))
         lines.append(number)
     return Rows(rows, lines, str(path))
+
+
+def _whole(text: str) -> Any:
+    """The text as one JSON value; None where it is several (a line each), or none."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return None
+
+
+def _columns_of(value: Row) -> Row | None:
+    """A JSON object that holds columns: name -> list, or name -> {row: value} as pandas writes them."""
+    items = list(value.values())
+    if len(items) > 1 and all(isinstance(item, list) and not any(isinstance(v, dict) for v in item) for item in items):
+        return value
+    keys = [tuple(item) for item in items if isinstance(item, dict)]
+    if len(items) > 1 and len(keys) == len(items) and len(set(keys)) == 1 and all(k.isdigit() for k in keys[0]):
+        return {name: list(item.values()) for name, item in value.items()}
+    return None
 
 
 def _parse(text: str, path: Path, line: int | None) -> Any:
@@ -148,7 +207,7 @@ def _record_row(value: Row) -> Row:
     flat: Row = {}
     for key, item in value.items():
         if isinstance(item, dict):
-            flat |= {f"{key}.{inner}": v for inner, v in item.items() if not isinstance(v, (dict, list))}
+            flat |= {f"{key}.{inner}": v for inner, v in _record_row(item).items()}
         elif not isinstance(item, list):
             flat[key] = item
     return flat
@@ -181,6 +240,8 @@ def _from_folder(folder: Path) -> Rows:
     raise InputError(
         f"no table of runs in {folder}",
         why="it has no runs.csv and no record.json" + (f", but several tables: {len(tables)}" if tables else ""),
-        remedy="give the table's own path, or a ladder's folder",
+        remedy="name the tables one by one: " + " ".join(str(p) for p in tables[:4]) + (" ..." if tables[4:] else "")
+        if tables
+        else "give the table's own path, or a ladder's folder",
         file=folder,
     )

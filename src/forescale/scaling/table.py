@@ -16,11 +16,18 @@ from forescale.base.errors import InputError
 from forescale.base.records.laws import LeftOut, Scale, Unit
 from forescale.scaling.choices import choose_group, loss_column, refuse_mixtures, refuse_single_curve, unnamed_choices
 from forescale.scaling.columns import TRAINING_LOSSES, apply_where, normal, number, text_of
-from forescale.scaling.compute_said import compute_warnings, labels_as_compute
+from forescale.scaling.compute_said import SHARED_FACTOR, compute_warnings, labels_as_compute
 from forescale.scaling.derive import bigram_of, budgets_of, conditions_of, trunks_of
 from forescale.scaling.marks import known_choices, marked_rows
 from forescale.scaling.named import Named, name_columns
-from forescale.scaling.screen import Draft, screen, set_aside_units, settings_of
+from forescale.scaling.screen import (
+    Draft,
+    refuse_two_units,
+    screen,
+    set_aside_misplaced,
+    set_aside_units,
+    settings_of,
+)
 from forescale.scaling.sizes import as_scale, choose_sizes, used_columns
 from forescale.scaling.sources import Row, read_rows
 
@@ -107,6 +114,7 @@ def read_runs(
     names = list(dict.fromkeys(name for row in raw.rows for name in row))
     refuse_single_curve(names)
     named = name_columns(raw.rows, names, columns or ())
+    named.warnings[:0] = raw.notes
     keep = apply_where(named.rows, where or (), named.found)
     index = [i for i, k in enumerate(keep) if k]
     index = choose_group(named.rows, index, named.found, group)
@@ -129,8 +137,12 @@ def _build(
     size = sizes.values[sizes.scale]
     screen(rows, index, lines, found, loss_name, size, sizes.scale, draft)
     set_aside_units(draft, found, sizes.scale, lines)
-    draft.warnings += _compute_warnings(rows, index, found, size, sizes.scale)
-    replicates = settings_of(rows, names, found, draft, lines)
+    refuse_two_units(draft, rows, names, found[loss_name].removeprefix("\0"))
+    said = _said_otherwise(rows, draft.index, found, size, sizes.scale)
+    aside = set_aside_misplaced(draft, found, sizes.scale, lines, said)
+    others = [i for i in index if i not in aside]
+    draft.warnings += _compute_warnings(rows, others, found, size, sizes.scale)
+    replicates = settings_of(rows, names, found, draft, lines, found[loss_name])
     if not draft.index:
         raise _no_run(draft, named)
     at = draft.index
@@ -188,14 +200,55 @@ def _build(
 
 def _no_run(draft: Draft, named: Named) -> InputError:
     """Why nothing is left, and how the columns were understood."""
-    factor = next((text for text in draft.warnings if "in another unit" in text), "")
+    factor = next((text for text in draft.warnings if SHARED_FACTOR in text), "")
     reasons = factor or "; ".join(sorted({out.reason for out in draft.left_out})[:4])
     said = ", ".join(f"{ours} from {theirs}" for ours, theirs in named.understood().items())
+    if named.lacking and draft.left_out and all("no tokens" in out.reason for out in draft.left_out):
+        return _no_tokens(named, said)
     return InputError(
         "no usable run in the table",
         why=f"{reasons}; columns understood: {said}; ignored: {', '.join(named.ignored[:20]) or 'none'}",
-        remedy="name what is missing with --column NAME=COLUMN, choose rows with --where COLUMN=VALUE",
+        remedy="bring size, tokens and compute to one count: --column NAME='FACTOR*COLUMN' for the one that is off"
+        if factor
+        else "name what is missing with --column NAME=COLUMN, choose rows with --where COLUMN=VALUE",
     )
+
+
+def _no_tokens(named: Named, said: str) -> InputError:
+    """Tokens that could be counted but for one column."""
+    (missing,) = set(named.lacking) - named.found.keys()
+    factors = " x ".join(named.found.get(name, name).removeprefix("\0") for name in named.lacking)
+    rest = next(name for name in named.lacking if name != missing)
+    theirs = named.found[rest].removeprefix("\0")
+    return InputError(
+        f"no usable run: `{missing}` is missing, so tokens = {factors} cannot be counted",
+        why=f"the table has neither tokens nor compute; columns understood: {said}",
+        remedy=f"add a column `{missing}`, name it with --column {missing}=COLUMN, or say how many tokens one of"
+        f" `{theirs}` is: --column tokens='N*{theirs}'",
+        key=missing,
+    )
+
+
+def _said_otherwise(
+    rows: list[Row], index: list[int], found: dict[str, str], size: list[float | None], scale: Scale
+) -> dict[str, Array]:
+    """ln(said / counted), by words for it, of what the table says a second way; nan where it does not.
+
+    Compute beside size x tokens, and steps x batch beside tokens.
+    """
+
+    def column(name: str) -> Array:
+        values = [number(rows[i].get(found[name])) if name in found else None for i in index]
+        return np.array([np.nan if v is None else v for v in values], dtype=float)
+
+    tokens = column("tokens")
+    own = np.array([np.nan if size[i] is None else size[i] for i in index], dtype=float)
+    counted = (1.0 if scale == "M" else 6.0) * own * tokens
+    pairs = {f"`{found[name].removeprefix(chr(0))}`": (column(name), counted) for name in ("flops", "budget")
+             if name in found}  # fmt: skip
+    pairs["steps x batch"] = column("steps") * column("batch_tokens"), tokens
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {words: np.log(value / known) for words, (value, known) in pairs.items()}
 
 
 def _compute_warnings(
@@ -204,17 +257,11 @@ def _compute_warnings(
     """What the table's own compute says against size x tokens, where it has all three."""
     if "tokens" not in found:
         return []
-
-    def column(name: str) -> Array:
-        values = [number(rows[i].get(found[name])) for i in index]
-        return np.array([np.nan if v is None else v for v in values], dtype=float)
-
-    own = np.array([np.nan if size[i] is None else size[i] for i in index], dtype=float)
-    counted = (1.0 if scale == "M" else 6.0) * own * column("tokens")
     product = "size x tokens" if scale == "M" else f"6 x {scale} x tokens"
     warnings = []
     for name in ("flops", "budget"):
         if name in found:
             said = found[name].removeprefix("\0")
-            warnings += compute_warnings(column(name), counted, [i + 1 for i in index], said, product)
+            logs = _said_otherwise(rows, index, found, size, scale)[f"`{said}`"]
+            warnings += compute_warnings(logs, [i + 1 for i in index], said, product)
     return warnings

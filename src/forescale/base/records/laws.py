@@ -280,6 +280,8 @@ class Laws(Record):
     self_check: SelfCheck | None = None
     warnings: list[str] = Field(default_factory=list)
     # More than the contract asks:
+    doubts: list[str] = Field(default_factory=list)
+    """Those of the warnings that every forecast and plan from these laws repeats: what makes them untrustworthy."""
     source: str = ""
     """Where the laws come from: the table, or the paper."""
     group: str = ""
