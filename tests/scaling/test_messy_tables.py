@@ -55,6 +55,8 @@ TABLES = {
     "underscores.tsv": spaced("_"),
     "words.csv": text(each(params=lambda r: f"{r['params'] / 1e6} million", tokens=lambda r: f"{r['tokens'] / 1e9:.9f}b",
                            loss=lambda r: r["loss"])),
+    "logs.csv": text(each(log10_params=lambda r: np.log10(r["params"]), log2_tokens=lambda r: np.log2(r["tokens"]),
+                          loss=lambda r: r["loss"])),
     "percent.csv": text([{**row, "accuracy": "31%"} for row in ROWS]),
     "nested.jsonl": "\n".join(json.dumps(row) for row in NESTED),
     "columns.json": json.dumps({name: [row[name] for row in ROWS] for name in ROWS[0]}),
@@ -125,3 +127,17 @@ def test_decimal_commas_that_may_be_thousands_are_not_guessed_at():
     assert number("1 500 000") == number("1_500_000") == number("1'500'000") == number("1.5M") == 1.5e6
     assert number("1_5") is None
     assert number("2 50") is None
+
+
+def test_a_logarithm_to_an_unknown_base_is_not_guessed():
+    rows = each(params=lambda r: r["params"], log_tokens=lambda r: np.log(r["tokens"]), loss=lambda r: r["loss"])
+    with pytest.raises(InputError, match="unknown base"):
+        read_runs(rows)
+    named = read_runs(rows, columns=["tokens=e**log_tokens"])
+    assert named.tokens.tolist() == pytest.approx([row["tokens"] for row in ROWS])
+
+
+def test_a_smoothed_loss_beside_the_last_steps_is_named():
+    rows = [{**row, "smooth_loss": row["loss"] + 0.01} for row in ROWS]
+    assert any("--column loss=smooth_loss" in text for text in read_runs(rows).warnings)
+    assert not any("smooth_loss" in text for text in read_runs(rows, columns=["loss=smooth_loss"]).warnings)

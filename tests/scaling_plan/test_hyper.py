@@ -25,8 +25,7 @@ def public(name: str, **options: Any) -> RunTable:
 
 
 def paper_grids() -> RunTable:
-    columns = ["lr=2**log2_lr", "batch_tokens=2**log2_batch_tokens", "flops=compute_flops"]
-    return public("deepseek_fig2_grid.csv", columns=columns)
+    return public("deepseek_fig2_grid.csv")
 
 
 def ladder(seed: int, noise: float, **changes: Any) -> list[dict[str, Any]]:

@@ -189,7 +189,7 @@ def apply_mapping(
             value = row.get(column)
             if power:
                 exponent = number(value)
-                value = None if exponent is None else float(base) ** exponent
+                value = None if exponent is None else _power(base, exponent)
             elif factor != 1.0:
                 plain = number(value)
                 value = value if plain is None else factor * plain
@@ -197,6 +197,16 @@ def apply_mapping(
         rows = new
         mapped[ours] = theirs
     return mapped, rows
+
+
+def _power(base: str, exponent: float) -> float:
+    """A base to a cell's value; `e` is Euler's number, and what overflows is infinite (and so listed)."""
+    try:
+        return float(math.e if base == "e" else base) ** exponent
+    except OverflowError:
+        return math.inf
+    except ValueError as error:
+        raise ConfigError(f"`{base}` is no base of a power", remedy="write e.g. --column lr=2**log2_lr") from error
 
 
 def _times(text: str, names: list[str]) -> tuple[float, str]:

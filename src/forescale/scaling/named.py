@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from forescale.scaling.columns import apply_mapping, evaluations, guess, number, text_of
+from forescale.scaling.columns import apply_mapping, evaluations, guess, normal, number, text_of
 from forescale.scaling.header_units import COUNTS, in_plain_counts, stated_units, unit_of
+from forescale.scaling.log_headers import as_mappings, baseless
 from forescale.scaling.measure_units import NAT, is_training, loss_unit, stated_measures, states_loss_unit, unit_for
 from forescale.scaling.sources import Row
 
 SIZES = ("flops_per_token", "params_non_embedding", "params", "active_params", "n_layer")
+SMOOTHED = re.compile(r"(^|_)(smooth(ed)?_(train_)?loss|loss_(ema|smooth(ed)?|avg)|avg_loss|ema_loss)$")
+"""Names of the same loss over more than one step."""
 TOKENS_FROM = (("samples", "seq_len"), ("steps", "batch_tokens"), ("steps", "batch_seqs", "seq_len"))
 """Columns whose product is the tokens, the surest first."""
 
@@ -37,7 +41,8 @@ class Named:
 
 def name_columns(rows: list[Row], names: list[str], columns: Sequence[str]) -> Named:
     """Mapped columns first, then headers that state a unit, then guesses, then tokens from steps and batch."""
-    mapped, rows = apply_mapping(rows, columns)
+    asked = {text.partition("=")[0].strip() for text in columns}
+    mapped, rows = apply_mapping(rows, [*columns, *as_mappings(names, asked)])
     free = [name for name in names if name not in mapped.values()]
     with_unit = {name for name, _ in stated_units(free, {}).values()} | {n for n in free if states_loss_unit(n)}
     found = guess([name for name in free if name not in with_unit], mapped.values())
@@ -55,6 +60,10 @@ def name_columns(rows: list[Row], names: list[str], columns: Sequence[str]) -> N
     found |= {ours: f"\0{ours}" for ours in (*mapped, *scaled)}
     used = {*found.values(), *(name for name, _ in stated.values())}
     used |= {name for text in mapped.values() for name in names if text == name or text.endswith(f"*{name}")}
+    warnings += [
+        f"`{name}` is a logarithm to an unknown base and is not read: --column {ours}=10**{name}, or =2**, or =e**"
+        for ours, name in baseless(names) if name not in used
+    ]  # fmt: skip
     made = Named(rows, found, guesses, mapped, ignored=[n for n in names if n not in used], warnings=warnings)
     return _with_tokens(_with_loss_choices(made))
 
@@ -90,6 +99,12 @@ def _with_loss_choices(made: Named) -> Named:
             f"`loss` is read as the loss, and `{several[0]}` is one on held-out text: if `loss` is of training text,"
             f" --column loss={several[0]} is the better choice"
         )
+    elif made.found.get("loss") == "loss":
+        made.warnings += [
+            f"`loss` is read as the loss, and `{name}` smooths it: the loss of a last step alone is mostly noise,"
+            f" --column loss={name} is the better choice"
+            for name in made.ignored if SMOOTHED.search(normal(name)) and _differ(made.rows, "loss", name)
+        ]  # fmt: skip
     return made
 
 

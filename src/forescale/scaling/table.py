@@ -207,7 +207,14 @@ def _no_run(draft: Draft, named: Named) -> InputError:
         return _no_tokens(named, said)
     return InputError(
         "no usable run in the table",
-        why=f"{reasons}; columns understood: {said}; ignored: {', '.join(named.ignored[:20]) or 'none'}",
+        why="; ".join(
+            (
+                reasons,
+                f"columns understood: {said}",
+                f"ignored: {', '.join(named.ignored[:20]) or 'none'}",
+                *named.warnings,
+            )
+        ),
         remedy="bring size, tokens and compute to one count: --column NAME='FACTOR*COLUMN' for the one that is off"
         if factor
         else "name what is missing with --column NAME=COLUMN, choose rows with --where COLUMN=VALUE",
