@@ -247,6 +247,7 @@ def _surface_laws(
         main = core.predictive.members[0].surface
         draws = core.surfaces()
         parts.surface = main.model_copy(update={"intervals": _intervals(draws, level)})
+        parts.minima = minima(cells, factor, level, main)
         parts.allocation = allocation_through(parts.minima, factor, level)
         if parts.allocation is None:
             parts.allocation = allocation_of_surface(main, draws, factor, level)

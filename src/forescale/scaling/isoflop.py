@@ -2,64 +2,151 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from forescale.base.records.laws import Allocation, IsoMinimum, Surface
 from forescale.scaling.noise import Cells
-from forescale.scaling.predictive import surface_split
+from forescale.scaling.predictive import row_of, surface_log_loss, surface_split
 
 Array = npt.NDArray[np.float64]
 
 REACH = np.log(6.0)
 """A parabola is trusted this far (ln size) from the best cell: wide grids bias it (+-16x: 4%)."""
 MIN_SIZES = 3
+FLAT = 1e-6
+"""Curvature of ln loss along ln size from which a profile has a minimum."""
+ENOUGH, PARAMETERS = 8, 4
+"""Degrees of freedom from which parabolas alone tell the noise; and parameters of a surface that its priors leave."""
+ALONE = 3
+"""Degrees of freedom from which a profile tells its own scatter: on real ladders it differs from budget to budget."""
+AS_SAID = 3.0
+"""Budgets' worth of belief that minima scatter as their own intervals say."""
 N_DRAWS = 400
 EXPONENT = (0.5, 0.15)
 """Prior of the model exponent: every public measurement lies within 0.37-0.84, most within 0.45-0.57."""
 
 
-def minima(cells: Cells, factor: float, level: float, seed: int = 0) -> list[IsoMinimum]:
-    """The minimum of each budget's profile of ln loss against ln size; flagged where it lies at the grid's edge."""
+@dataclass(frozen=True)
+class _Profile:
+    """One budget's cells, and the parabola of ln loss against ln size through those near the best."""
+
+    cells: Cells
+    near: npt.NDArray[np.bool_]
+    log_loss: Array
+    """Of those near the best, at the budget's compute."""
+    x0: float
+    design: Array
+    coefficients: Array
+    best: int
+
+    @classmethod
+    def of(cls, cells: Cells, surface: Surface | None) -> _Profile:
+        x, y = np.log(cells.size), np.log(cells.loss) + _to_one_compute(cells, surface)
+        best = int(y.argmin())
+        near = np.abs(x - x[best]) <= REACH
+        if near.sum() < MIN_SIZES:
+            near = np.argsort(np.argsort(np.abs(x - x[best]))) < MIN_SIZES
+        away = x[near] - x[best]
+        design = np.stack((np.ones(len(away)), away, away**2), axis=1)
+        coefficients = np.linalg.lstsq(design, y[near], rcond=None)[0]
+        return cls(cells, near, y[near], float(x[best]), design, coefficients, best)
+
+    @property
+    def freedom(self) -> int:
+        return int(self.near.sum()) - 3
+
+    @property
+    def squares(self) -> float:
+        """Squared misses of the parabola, in seed noise."""
+        residual = self.log_loss - self.design @ self.coefficients
+        return float(((residual / self.cells.noise[self.near]) ** 2).sum())
+
+    def missed(self, surface: Surface) -> Array:
+        """What a surface misses each run near the best by, in seed noise."""
+        cells, row = self.cells.take(self.near), np.array([row_of(surface)])
+        fitted = [float(surface_log_loss(row, n, d)[0]) for n, d in zip(cells.size, cells.tokens, strict=True)]
+        return np.asarray((np.log(cells.loss) - fitted) / cells.noise)
+
+    @property
+    def sd(self) -> float:
+        return float(self.cells.noise[self.near].mean())
+
+
+def minima(
+    cells: Cells, factor: float, level: float, surface: Surface | None = None, seed: int = 0
+) -> list[IsoMinimum]:
+    """The minimum of each budget's profile of ln loss against ln size; flagged where it lies at the grid's edge.
+
+    Noise is what seeds show, or what all parabolas together miss their runs by, where that is more; few runs say little
+    of it, so it is taken as wide as Student's t is. Runs of one budget may differ by some percent of compute: where
+    there is a `surface`, each is brought to what they have in common.
+    """
     rng = np.random.default_rng(seed)
-    found = []
+    profiles = []
     for budget in np.unique(cells.budget):
         inside = cells.budget == budget
         if len(np.unique(np.round(np.log(cells.size[inside]), 2))) >= MIN_SIZES:
-            found.append(_profile(cells.take(inside), float(budget), factor, level, rng))
-    return found
+            profiles.append(_Profile.of(cells.take(inside), surface))
+    sds = _noise(profiles, len(cells), level, surface)
+    return [_minimum(p, factor, level, sd, rng) for p, sd in zip(profiles, sds, strict=True)]
 
 
-def _profile(cells: Cells, budget: float, factor: float, level: float, rng: np.random.Generator) -> IsoMinimum:
-    x, y = np.log(cells.size), np.log(cells.loss)
-    best = int(y.argmin())
+def _to_one_compute(cells: Cells, surface: Surface | None) -> Array:
+    """What to add to each run's ln loss to have it at the mean compute of all: by the surface, along the tokens."""
+    if surface is None:
+        return np.zeros(len(cells))
+    row, product = np.array([row_of(surface)]), cells.size * cells.tokens
+    mean = float(np.exp(np.log(product).mean()))
+    return np.array(
+        [
+            float(surface_log_loss(row, n, mean / n)[0] - surface_log_loss(row, n, d)[0])
+            for n, d in zip(cells.size, cells.tokens, strict=True)
+        ]
+    )
+
+
+def _noise(profiles: list[_Profile], n_cells: int, level: float, surface: Surface | None) -> list[float]:
+    """Relative sd of each profile's runs, never less than seeds differ by: what they miss their own parabola by; where
+    they are too few for that, what all do (in seed noise), or what they miss the surface by where that leaves more
+    freedom. Few runs know it badly: it is taken as wide as Student's t is.
+    """
+    freedom = float(sum(p.freedom for p in profiles))
+    square = sum(p.squares for p in profiles) / max(freedom, 1)
+    if surface is not None and freedom < ENOUGH and profiles:
+        missed = np.concatenate([p.missed(surface) for p in profiles])
+        left = len(missed) * max(0.0, 1.0 - PARAMETERS / n_cells)
+        if left > freedom:
+            freedom, square = left, float((missed**2).sum()) / left
+    if freedom < 1:
+        return [p.sd for p in profiles]
+    tail = 0.5 + level / 2
+    wider = float(student.ppf(tail, freedom) / norm.ppf(tail))
+    own = [p.squares / p.freedom if p.freedom >= ALONE else square for p in profiles]
+    return [wider * p.sd * float(np.sqrt(max(1.0, each))) for p, each in zip(profiles, own, strict=True)]
+
+
+def _minimum(profile: _Profile, factor: float, level: float, sd: float, rng: np.random.Generator) -> IsoMinimum:
+    cells, near, x0, coefficients, best = profile.cells, profile.near, profile.x0, profile.coefficients, profile.best
+    x = np.log(cells.size)
     flops = float(np.exp(np.log(cells.flops).mean()))
-    near = np.abs(x - x[best]) <= REACH
-    if near.sum() < MIN_SIZES:
-        near = np.argsort(np.abs(x - x[best])) < MIN_SIZES
-    x0 = x[best]
-    design = np.stack((np.ones(near.sum()), x[near] - x0, (x[near] - x0) ** 2), axis=1)
-    coefficients = np.linalg.lstsq(design, y[near], rcond=None)[0]
-    freedom = int(near.sum()) - 3
-    sd = float(cells.noise[near].mean())
-    if freedom > 0:
-        residual = y[near] - design @ coefficients
-        sd = max(sd, float(np.sqrt((residual**2).sum() / freedom)))
-    edge = best in (int(x.argmin()), int(x.argmax()))
     low, high = float(x.min()), float(x.max())
-    if coefficients[2] <= 1e-6:
+    if coefficients[2] <= FLAT:
         return IsoMinimum(
             flops=flops, size=float(cells.size[best]), tokens=flops / (factor * float(cells.size[best])),
             loss=float(cells.loss[best]), edge=True, runs=len(cells),
         )  # fmt: skip
-    centre = x0 - coefficients[1] / (2 * coefficients[2])
-    edge = edge or not low <= centre <= high
-    centre = float(np.clip(centre, low, high))
+    found = x0 - coefficients[1] / (2 * coefficients[2])
+    edge = best in (int(x.argmin()), int(x.argmax())) or not low <= found <= high
+    centre = float(np.clip(found, low, high))
     depth = float(coefficients[0] + coefficients[1] * (centre - x0) + coefficients[2] * (centre - x0) ** 2)
-    noisy = y[near] + sd * rng.standard_normal((N_DRAWS, int(near.sum())))
-    drawn = noisy @ np.linalg.pinv(design).T
-    curved = drawn[:, 2] > 1e-6
+    noisy = profile.log_loss + sd * rng.standard_normal((N_DRAWS, int(near.sum())))
+    drawn = noisy @ np.linalg.pinv(profile.design).T
+    curved = drawn[:, 2] > FLAT
     tail = (1 - level) / 2
     size_interval = loss_interval = None
     if curved.sum() >= N_DRAWS // 4:
@@ -97,8 +184,8 @@ def allocation_through(points: list[IsoMinimum], factor: float, level: float) ->
         normal = design.T @ (precision[:, None] * design) + np.diag((0.0, EXPONENT[1] ** -2))
         right = design.T @ (precision * y) + np.array((0.0, EXPONENT[0] * EXPONENT[1] ** -2))
         level_, exponent = np.linalg.solve(normal, right)
-        chi = float((precision * (y - design @ np.array((level_, exponent))) ** 2).sum()) / max(len(x) - 2, 1)
-        variance = variance * max(chi, 1.0)
+        squares = float((precision * (y - design @ np.array((level_, exponent))) ** 2).sum())
+        variance = variance * max((AS_SAID + squares) / (AS_SAID + len(x) - 2), 1.0)
     covariance = np.linalg.inv(normal)
     se = float(np.sqrt(covariance[1, 1]))
     log_coefficient = float(level_ - exponent * centre)
