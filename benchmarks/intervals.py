@@ -233,3 +233,42 @@ def bootstrap_row(suites: list[Suite], draws: int = 100) -> str:
             width.append(100 * float(((high - low) / loss).mean()))
             points.append(100 * float(winkler(low, high, loss).mean()))
     return _row("percentile bootstrap of the published fit", names, cover, width, points)
+
+
+FLOORS = (10, 30, 100)
+"""Smallest compute that a fit sees, over the suite's smallest."""
+
+
+def downward_table(suites: list[Suite]) -> list[str]:
+    """Forecasts of runs at less than half the compute of any that the fit saw."""
+    lines = [
+        "| fit on the runs above | suites | median distance | mean error % | worst suite | coverage of 90% | lowest suite |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for floor in FLOORS:
+        names, errors, cover, beneath = [], [], [], []
+        for suite in suites:
+            keep = suite.flops >= floor * suite.flops.min()
+            if keep.sum() < 12:
+                continue
+            under = suite.flops < 0.5 * suite.flops[keep].min()
+            if not under.any():
+                continue
+            cells = cells_of(suite, keep)
+            noise = NoiseLaw(DEFAULT_SD, 0.0, float(cells.flops.max()), measured=False)
+            laws = laws_of(fit_core(cells, noise), "N2", 0.9)
+            laws = laws.model_copy(update={"smallest_rung": float(cells.flops.min())})
+            parts = [
+                spread(laws, float(n), float(d)) for n, d in zip(suite.size[under], suite.tokens[under], strict=True)
+            ]
+            error = np.array([p.centre for p in parts]) - np.log(suite.loss[under])
+            names.append(suite.name)
+            errors.append(100 * float(np.abs(np.expm1(error)).mean()))
+            cover.append(float((np.abs(error) <= _normal(0.9)[1] * np.array([p.total for p in parts])).mean()))
+            beneath += list(cells.flops.min() / suite.flops[under])
+        worst, (low, at) = int(np.argmax(errors)), _lowest(names, cover)
+        lines.append(
+            f"| {floor}x the smallest | {len(names)} | {np.median(beneath):.0f}x below | {np.mean(errors):.1f} |"
+            f" {names[worst]} {errors[worst]:.1f} | {np.mean(cover):.2f} | {low} {at:.2f} |"
+        )
+    return lines

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.cuts import CUTS, cells_of, split
-from benchmarks.intervals import intervals_table, quantiles, score, steps_table
+from benchmarks.intervals import downward_table, intervals_table, quantiles, score, steps_table
 from benchmarks.page import write
 from benchmarks.suites import Suite, load_all
 from forescale.base.runtime import test_data as data_folder
@@ -240,6 +240,7 @@ def main() -> None:
         "elsewhere": chosen_elsewhere_table(suites),
         "parts": steps_table(scored, suites),
         "intervals": intervals_table(scored),
+        "downwards": downward_table(suites),
     }
     for name, lines in blocks.items():
         write(name, lines)

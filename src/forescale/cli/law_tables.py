@@ -10,7 +10,7 @@ from rich.console import Console
 from forescale.cli.grid import Data, anything, cell, table
 from forescale.cli.left_out import left_out
 from forescale.cli.plan_columns import plans
-from forescale.cli.words import duration, num, percent, span, unit
+from forescale.cli.words import duration, num, percent, probability, span, unit
 
 BORROWED = ("allocation of compute", "learning-rate law", "batch law")
 """Laws that a plan may have from others, as it names them."""
@@ -23,7 +23,7 @@ def fit(data: Data, out: Console) -> None:
     """The laws, each with its intervals."""
     if "surface" not in data:
         return reading(data, out)
-    runs, per = data["runs"], percent(data["level"], 0)
+    runs, per = data["runs"], probability(data["level"])
     varied = {"lr", "batch_tokens"} & (data.get("conditions") or {}).keys()
     beaten = (
         "only for the laws of rate and batch" if varied or not runs["tuning"] else "beaten at their own size and tokens"
@@ -138,7 +138,7 @@ def _forecast(data: Data, out: Console) -> None:
     if data["interval"]:
         low, high = data["interval"]
         width = percent((high - low) / data["loss"], 1)
-        out.print(f"loss {loss}, {percent(data['level'], 0)} interval {span(data['interval'], 5)} (width {width})")
+        out.print(f"loss {loss}, {probability(data['level'])} interval {span(data['interval'], 5)} (width {width})")
     else:
         out.print(f"loss {loss}, no interval")
     where = f"{num(data['flops'])} FLOPs ({compute_of(data['scale'])}), {data['scale']} = {num(data['model_scale'])}"
@@ -317,7 +317,8 @@ def watch(data: Data, out: Console) -> None:
     out.print(f"loss now {num(data['loss'])} {words}")
     if final:
         out.print(
-            f"final loss {num(final['median'])} {words}, {percent(data['level'], 0)} interval {span(final['interval'])}"
+            f"final loss {num(final['median'])} {words}, {probability(data['level'])} interval"
+            f" {span(final['interval'])}"
         )
     else:
         out.print(f"final loss: cannot be told: {data['reason']}")

@@ -75,3 +75,12 @@ def size(count: Any) -> str:
             return f"{value:.0f} B" if name == "B" else f"{value:.1f} {name}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def probability(level: float) -> str:
+    """The level of an interval, as it was asked for: 99.9% is not 100%.
+
+    >>> probability(0.9), probability(0.999), probability(0.57)
+    ('90%', '99.9%', '57%')
+    """
+    return f"{100 * level:.6g}%"

@@ -27,6 +27,9 @@ QUANTILES: tuple[tuple[float, float], ...] = (
 )  # fmt: skip
 """Standardised ln(actual / predicted) by probability: halfway between a normal's and that of public ladders, whose five
 families alone are too few (`python -m benchmarks.laws --calibrate` gives them)."""
+DOWNWARDS = 0.03
+"""Relative sd, for each factor e of compute below the smallest rung: fits look upwards, and on public ladders forecasts
+below them are 0 to 12% off (`python -m benchmarks.laws`, table on forecasts downwards; our choice)."""
 PRE_SCALING = 2.0
 """Factor on the spread of ladders that have not left the bigram table behind (our probes: 17% misses)."""
 STEEPENING = 2.0

@@ -43,6 +43,9 @@ from forescale.scaling.table import RunTable, read_runs
 Array = npt.NDArray[np.float64]
 
 N_DRAWS, N_DRAWS_THOROUGH = 300, 1500
+DISAGREE = "seeds disagree strongly"
+EDGE = "the best size lies at the edge of the grid"
+"""How two warnings begin that forecasts may have to repeat."""
 FORM_NAMES = ("ensemble", *FORMS)
 
 
@@ -110,7 +113,7 @@ def fit(
         smallest_rung=ready.rungs.smallest,
         self_check=None,
         warnings=[*warnings, *hyper_warnings],
-        doubts=[text for text in warnings if text.endswith(UNTRUSTED) or SHARED_FACTOR in text],
+        doubts=[text for text in warnings if _is_doubt(text, parts.minima)],
         source=table.source,
         group=table.group,
         minima=parts.minima,
@@ -146,6 +149,12 @@ def fit(
             remedy="add runs at other budgets and sizes (forescale ladder suggest)",
         )
     return laws
+
+
+def _is_doubt(text: str, points: list[IsoMinimum]) -> bool:
+    """Warnings that a forecast and a plan repeat: without them their numbers would be believed too far."""
+    edges = bool(points) and all(point.edge for point in points) and EDGE in text
+    return edges or text.endswith(UNTRUSTED) or SHARED_FACTOR in text or text.startswith(DISAGREE)
 
 
 def doubted(regime: Regime, design: Design) -> Regime:
@@ -202,8 +211,7 @@ def _noise_warnings(ready: Prepared) -> list[str]:
     for point in ready.points:
         if point.seed_sd > 0.02:
             warnings.append(
-                f"seeds disagree strongly at {point.flops:.3g} FLOPs: {point.seed_sd:.1%} of the loss"
-                f" ({point.replicates} runs)"
+                f"{DISAGREE} at {point.flops:.3g} FLOPs: {point.seed_sd:.1%} of the loss ({point.replicates} runs)"
             )
     if not ready.points:
         warnings.append("no replicated settings: seed noise is taken from public ladders (0.07%)")
@@ -276,7 +284,7 @@ def _edge_warnings(points: list[IsoMinimum], cells: Cells) -> list[str]:
         if edges:
             listed = ", ".join(f"{c:.3g}" for c in edges[:4]) + (", ..." if len(edges) > 4 else "")
             warnings.append(
-                f"the best size lies at the edge of the grid at {len(edges)} budgets ({listed} FLOPs): bounds only,"
+                f"{EDGE} at {len(edges)} budgets ({listed} FLOPs): bounds only,"
                 f" left out of the allocation law; add {side} sizes there"
             )
     return warnings

@@ -15,11 +15,16 @@ from forescale.base.records.laws import Laws, Line
 from forescale.scaling import repeat
 from forescale.scaling.assumptions import HURTS_ONLY, assumptions_of
 from forescale.scaling.columns import number
+from forescale.scaling.plausible import NO_LOSS
 from forescale.scaling.predictive import Spread, centre_of, quantile, spread
 from forescale.scaling.published import split_of
 
 FAR = 300.0
 """Beyond this ratio of compute no public forecast was ever checked often enough to say how it fares."""
+BENEATH = 0.8
+"""Share of the smallest rung's compute below which a target is said to lie under the ladder."""
+KNOWN_TAIL = 0.01
+"""Least probability on either side for which errors of public ladders were ever counted."""
 NEAR, TIED = 0.1, 0.25
 """How far (in logarithms) from the one token count or size, or from the tie, a target still counts as on it: tied runs
 scatter around theirs."""
@@ -68,9 +73,17 @@ def at(
     up = math.sqrt(sum(a.charged**2 for a in assumptions))
     warnings = list(_warnings(laws, size, data, target_flops))
     warnings += [_charge_words(a, data) for a in assumptions if a.charged >= 0.02]
+    if (1 - level) / 2 < KNOWN_TAIL - 1e-9:
+        warnings.append(f"a level of {level:g}: errors were counted up to 98%, beyond it tails go on as a normal's do")
     seen = data if credited is None else credited
     worth_size, worth_data = _worth(laws, size, seen, conditions or {}, warnings)
     loss = expected(laws, worth_size, worth_data)
+    if loss > NO_LOSS:
+        raise InputError(
+            f"these laws give {loss:.3g} at {laws.scale} = {size:.4g} and {data:.4g} tokens, which is no loss of text",
+            why="guessing among a million tokens costs 13.8 nats: the target lies too far below the runs",
+            remedy="ask nearer to the runs, or fit runs of that size",
+        )
     interval = None
     quantiles: list[tuple[float, float]] = []
     if laws.predictive is not None and laws.predictive.members:
@@ -287,6 +300,11 @@ def _warnings(laws: Laws, size: float, tokens: float, flops: float) -> list[str]
     warnings = list(laws.doubts)
     if laws.regime == "pre-scaling":
         warnings.append("pre-scaling: the ladder is not on the curve yet; the interval is widened, take care")
+    if laws.smallest_rung is not None and flops < BENEATH * laws.smallest_rung:
+        warnings.append(
+            f"the target lies below the ladder ({flops / laws.smallest_rung:.2g} x its smallest rung): laws are fitted"
+            " to look upwards, and below their runs public ladders were 0 to 12% off"
+        )
     if laws.largest is not None:
         ratio = flops / laws.largest.flops
         if ratio > FAR:

@@ -7,11 +7,13 @@ rolling-origin check, scatter of the frontier, and seed noise; its scale and tai
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
 from forescale.base.records.laws import Laws, Predictive, Surface
+from forescale.scaling import calibration
 
 Array = npt.NDArray[np.float64]
 
@@ -88,9 +90,11 @@ def spread(laws: Laws, size: float, tokens: float) -> Spread:
     away = distance(laws, size, tokens)
     flops = laws.flops_factor * size * tokens
     ratio = flops / laws.largest.flops if laws.largest else 1.0
+    beneath = max(0.0, float(np.log(laws.smallest_rung / flops))) if laws.smallest_rung else 0.0
+    growth = float(np.hypot(predictive.sd_growth * np.sqrt(away), calibration.DOWNWARDS * beneath))
     seed = predictive.sd_seed * max(ratio**predictive.seed_slope, 0.25)
     off = predictive.sd_off * off_optimum(predictive, size, tokens)[0] if predictive.sd_off else 0.0
-    return Spread(centre, parameters, predictive.sd_growth * float(np.sqrt(away)), predictive.sd_fit, seed, off)
+    return Spread(centre, parameters, growth, predictive.sd_fit, seed, off)
 
 
 def off_optimum(predictive: Predictive, size: float, tokens: float) -> tuple[float, float]:
@@ -114,11 +118,13 @@ def surface_split(surface: Surface) -> tuple[float, float]:
 
 
 def quantile(predictive: Predictive, probability: float) -> float:
-    """Standardised error at a probability, linear between the calibration's pairs, straight beyond them."""
-    p = np.array([q[0] for q in predictive.quantiles])
-    z = np.array([q[1] for q in predictive.quantiles])
-    if probability < p[0]:
-        return float(z[0] + (z[1] - z[0]) / (p[1] - p[0]) * (probability - p[0]))
-    if probability > p[-1]:
-        return float(z[-1] + (z[-1] - z[-2]) / (p[-1] - p[-2]) * (probability - p[-1]))
-    return float(np.interp(probability, p, z))
+    """Standardised error at a probability: linear in a normal's own quantile between the calibration's pairs, and in
+    proportion to it beyond them, where nothing was measured."""
+    normal = NormalDist().inv_cdf
+    at, z = (np.array(v) for v in zip(*((normal(p), z) for p, z in predictive.quantiles), strict=True))
+    wanted = normal(probability)
+    if wanted < at[0]:
+        return float(z[0] * wanted / at[0])
+    if wanted > at[-1]:
+        return float(z[-1] * wanted / at[-1])
+    return float(np.interp(wanted, at, z))
