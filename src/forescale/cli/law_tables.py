@@ -144,16 +144,28 @@ def _forecast(data: Data, out: Console) -> None:
     where = f"{num(data['flops'])} FLOPs ({compute_of(data['scale'])}), {data['scale']} = {num(data['model_scale'])}"
     out.print(f"for one new run of {where}, {num(data['tokens'])} tokens")
     if data["learning_rate"] is not None:
-        out.print(f"learning rate {num(data['learning_rate'])}, batch {num(data['batch_tokens'])} tokens")
-    ratio = data["extrapolation"]
-    out.print(f"extrapolation: {_times(ratio['flops'])} the largest run's compute, {_times(ratio['size'])} its size, "
-              f"{_times(ratio['tokens'])} its tokens")  # fmt: skip
+        out.print(f"best there: learning rate {num(data['learning_rate'])}, batch {num(data['batch_tokens'])} tokens")
+    ratio = data["extrapolation"]  # three runs, it may be: none need have both the largest size and the most tokens
+    out.print(f"extrapolation: {_times(ratio['flops'])} the largest compute of any run, {_times(ratio['size'])} the "
+              f"largest size, {_times(ratio['tokens'])} the most tokens")  # fmt: skip
     out.print(f"laws: {data['source']} · regime: {data['regime']}\n")
-    table(
-        out, "Assumptions", ("what", "ladder", "target", "charged"),
-        [(a["what"], cell(a["ladder"]), cell(a["target"]), percent(a["charged"])) for a in data["assumptions"]],
-    )  # fmt: skip
+    _assumptions(data["assumptions"], out)
     _self_check(data["self_check"], out)
+
+
+def _assumptions(found: Sequence[Data], out: Console) -> None:
+    """What the forecast takes for granted; columns that nothing is in are left out."""
+    raised, why = any(a["raised"] >= 5e-5 for a in found), any(a["why"] for a in found)
+    columns = ("what", "ladder", "target", "charged", *(["raised"] if raised else []), *(["why"] if why else []))
+    table(
+        out, "Assumptions", columns,
+        [(a["what"], cell(a["ladder"]), cell(a["target"]), percent(a["charged"]),
+          *([percent(a["raised"])] if raised else []), *([a["why"]] if why else [])) for a in found],
+    )  # fmt: skip
+    if raised:
+        out.print(
+            "raised: the forecast itself is higher by so much; the interval still reaches down to the best setting's\n"
+        )
 
 
 def _times(value: Any) -> str:
