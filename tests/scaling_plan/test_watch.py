@@ -102,6 +102,34 @@ def test_text_logs(tmp_path: Path, line: str, kind: str, total: float | None) ->
         assert curve.lr == pytest.approx([4e-4] * 3)
 
 
+PLAIN_TITAN = "[titan] 2025-02-04 10:11:12,345 - root - INFO - step: {step:2}  loss: {loss:7.4f}  memory: 1.23GiB\n"
+
+
+@pytest.mark.parametrize("prefix", ["", "[rank0]:", "[default0]:"])
+@pytest.mark.parametrize(("line", "kind"), [(PLAIN_TITAN, "torchtitan"), (MEGATRON, "megatron"), (OLMO, "olmo")])
+def test_lines_that_begin_with_a_bracket(tmp_path: Path, prefix: str, line: str, kind: str) -> None:
+    path = tmp_path / "train.log"
+    text = "".join(line.format(step=s, loss=5 - s / 1e4, tokens=s) for s in (1, 1500, 3000))
+    path.write_text("".join(prefix + part for part in text.splitlines(keepends=True)))
+    curve = read_curve(path)
+    assert (curve.format, list(curve.step)) == (kind, [1, 1500, 3000])
+    assert curve.loss == pytest.approx([4.9999, 4.85, 4.7], abs=1e-4)
+    assert not curve.warnings
+
+
+def test_of_several_ranks_one_is_followed_and_said(tmp_path: Path) -> None:
+    path = tmp_path / "train.log"
+    lines = []
+    for step in range(1, 10):
+        lines.append(f"[rank0]:Training step {step} begins\n")  # as Megatron: the first rank logs no loss
+        lines += [f"[rank{r}]:" + PLAIN_TITAN.format(step=step, loss=5.0 - step / 10 + r) for r in (3, 1)]
+    path.write_text("".join(lines))
+    curve = read_curve(path)
+    assert list(curve.step) == list(range(1, 10))
+    assert curve.loss == pytest.approx([6.0 - step / 10 for step in range(1, 10)])
+    assert any("rank 1's is followed" in text for text in curve.warnings)
+
+
 def test_tables(tmp_path: Path) -> None:
     wandb = tmp_path / "w.csv"
     wandb.write_text('"Step","fast-run - train/loss","fast-run - train/loss__MIN"\n1,5.0,5.0\n2,4.0,4.0\n')
