@@ -286,14 +286,19 @@ def _better(title: str, head: tuple[str, ...], rows: Sequence[tuple[tuple[str, .
     table(out, title, (*head, "FLOPs", "best first", "probability", *(["tokens repeated"] if repeated else [])), body)
 
 
-def ledger(data: Data, out: Console) -> None:
-    """Forecast against outcome, line by line."""
+def ledger_lines(entries: Sequence[Data], out: Console) -> None:
+    """Plans and seals, each with its outcome."""
     table(
         out, "", LEDGER_COLUMNS,
         [(e["plan"], num(e["run"]), e["kind"], e["sealed_at"], num(e["target_flops"]), num(e["extrapolation"], 3),
           num(e["predicted"]), span(e["interval"]), num(e["outcome"]), percent(e["error"], sign=True),
-          num(e["inside"]), num(e["counts"])) for e in data["entries"]],
+          num(e["inside"]), num(e["counts"])) for e in entries],
     )  # fmt: skip
+
+
+def ledger(data: Data, out: Console) -> None:
+    """Forecast against outcome, line by line."""
+    ledger_lines(data["entries"], out)
     cover = data["coverage"]
     if cover["of"]:
         out.print(
@@ -303,6 +308,8 @@ def ledger(data: Data, out: Console) -> None:
     broken = f" at line {data['broken_line']}" if data.get("broken_line") else ": it lacks the published digest"
     intact = "chain intact" if data["entries"] else "the ledger is empty"
     out.print(intact if data["chain_ok"] else f"CHAIN BROKEN{broken}")
+    for changed in data.get("changed") or []:
+        out.print(f"CHANGED: {changed['what']}")
     if data.get("digest") and data["chain_ok"] and data["entries"]:
         out.print(f"digest to publish: {data['digest']}")
 

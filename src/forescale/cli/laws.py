@@ -291,10 +291,11 @@ def ledger(
 ) -> Any:
     """Every forecast against its outcome, and whether the chain is intact."""
     from forescale.project.ledger_verb import ledger_verb
+    from forescale.project.sealed_files import refusal
 
     view = ledger_verb(workspace=common.workspace, digest=digest)
     if view.chain_ok:
-        return view
+        return view.to_json() | {"error": refusal(view.changed).as_json()} if view.changed else view
     broken = ArtifactError(
         f"the ledger's chain is broken at line {view.broken_line}"
         if view.broken_line is not None
