@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from forescale.scaling.columns import number
 from forescale.scaling.conditions import checked_conditions
 from forescale.scaling.predictive import Spread, centre_of, quantile, spread
 from forescale.scaling.published import split_of
+from forescale.scaling.which_laws import read_laws
 
 FAR = 300.0
 """Beyond this ratio of compute no public forecast was ever checked often enough to say how it fares."""
@@ -33,16 +35,19 @@ PROBABILITIES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 
 def forecast(
-    laws: Laws, *, flops: float | None = None, model_scale: float | None = None, tokens: float | None = None,
-    level: float | None = None, conditions: Mapping[str, Any] | None = None, credited: float | None = None,
+    laws: Laws | str | Path, *, flops: float | None = None, model_scale: float | None = None,
+    tokens: float | None = None, level: float | None = None, conditions: Mapping[str, Any] | None = None,
+    credited: float | None = None,
 ) -> Forecast:  # fmt: skip
     """Forecast one new run at a size and tokens, or at the optimal split of `flops` (in the laws' own scale).
 
+    `laws`: what `fit` made, a laws folder, a laws.json, or a published name.
     `conditions` say what differs at the target from the ladder's runs; each difference is named and charged. Unique
     tokens beyond which the target repeats move the forecast itself, and so do a learning rate (`lr`) and a batch
     (`batch_tokens`) away from the laws' best. `credited`: tokens that count for the loss, where some only pay for a
     large batch. ConfigError (2): a target or a condition that cannot be; InputError (3): what these laws cannot tell.
     """
+    laws = read_laws(laws)
     if laws.predictive is None and laws.surface is None:
         raise InputError(
             "these laws can forecast no loss",
