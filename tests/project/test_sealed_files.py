@@ -13,7 +13,9 @@ from forescale.base.records.spec import RunSpec
 from forescale.cli.main import main
 from forescale.project.ledger_verb import ledger_verb, ledger_warnings
 from forescale.project.plan_verb import keep
+from forescale.project.project import Project
 from forescale.project.show import show
+from forescale.project.watch_verb import watch_verb
 from forescale.project.workspace import Workspace
 from forescale.scaling.ledger import Ledger
 from forescale.scaling.plan import plan
@@ -95,3 +97,15 @@ def test_show_says_what_a_plan_and_a_run_are(space: Workspace, capsys) -> None:
     assert "3 nats/token" in capsys.readouterr().out
     (space.run(NAME) / "record.json").unlink()
     assert show(space.run(NAME))["status"] == "not ended"
+
+
+def test_watch_looks_in_the_workspace_that_was_named(space: Workspace, tmp_path_factory, monkeypatch) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(elsewhere)
+    for root in (space.root, elsewhere):
+        log = root / "runs" / NAME / "log.jsonl"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("".join(json.dumps({"step": s, "loss": 5.0 - s / 10}) + "\n" for s in range(1, 20)))
+    for named in (NAME, f"runs/{NAME}", f"runs/{NAME}/log.jsonl"):
+        assert Project(space.root).watch(named).source == str(space.run(NAME) / "log.jsonl")
+    assert watch_verb(Path(f"runs/{NAME}")).source == f"runs/{NAME}/log.jsonl"

@@ -56,6 +56,21 @@ def test_a_run_that_leaves_its_band_says_since_when() -> None:
     assert 1500 < left.left_since <= 4000
 
 
+def test_a_rising_loss_leaves_its_band_where_it_rises() -> None:
+    """The forecast from within the rise supposes that it comes back; the loss itself is what left."""
+    curve, _ = simulated(steps=20_000)
+    early = curve.until(12_000)
+    grown = early.loss * np.where(early.step > 7800, 1.0 + 0.92 * (early.step - 7800) / 4200, 1.0)
+    seen = watch(replace(early, loss=grown))
+    assert seen.rising is not None
+    assert 7500 < seen.rising.since < 8000
+    assert seen.left_by == "loss"
+    assert seen.rising.since <= seen.left_since < 8600
+    soon = watch(replace(early, loss=grown).until(8600))  # its forecast alone is still inside
+    assert soon.left_by == "loss"
+    assert watch(early).left_since is None
+
+
 def test_without_a_length_there_is_no_final_loss() -> None:
     curve, _ = simulated()
     unknown = Curve(curve.step, curve.loss, curve.lr, curve.tokens, None, "made up")

@@ -343,7 +343,9 @@ def watch(data: Data, out: Console) -> None:
     if data["rising"]:
         out.print(f"RISING since step {num(data['rising']['since'])}, by {percent(data['rising']['by'])} so far")
     if data["left_since"] is not None:
-        out.print(f"OUTSIDE its band {span(data['band'])} since step {num(data['left_since'])}")
+        how = {"loss": ": the loss there, less all the fall that was to come, ends above it",
+               "forecast": ", by the final loss expected from there on"}.get(data["left_by"] or "", "")  # fmt: skip
+        out.print(f"OUTSIDE its band {span(data['band'])} since step {num(data['left_since'])}{how}")
     elif data["band"] and final:
         out.print(f"{'if it comes back, ' if data['rising'] else ''}inside its band {span(data['band'])}")
     out.print()
