@@ -40,7 +40,7 @@ def test_laws_are_named_as_on_the_command_line(laws, tmp_path):
     for named in (tmp_path, str(tmp_path), tmp_path / "laws.json"):
         assert forecast(named, flops=1e20).loss == forecast(laws, flops=1e20).loss
     assert forecast("chinchilla", flops=1e20).interval is None
-    with pytest.raises(ConfigError, match="did you mean `chinchilla`|no published laws"):
+    with pytest.raises(ConfigError, match="no published laws"):
         forecast("chinchila", flops=1e20)
     with pytest.raises(ArtifactError, match="no laws at"):
         forecast("not/here", flops=1e20)
