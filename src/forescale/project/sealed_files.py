@@ -59,8 +59,11 @@ def _changed_runs(space: Workspace, lines: Sequence[LedgerLine]) -> list[Changed
 
 
 def _said(reached: list[tuple[float, float]], line: LedgerLine) -> str:
-    losses = ", ".join(f"{loss:.6g}" for loss, _ in reached) or "no loss"
-    return f"says {losses}, line {line.n} of the ledger has the outcome {line.outcome:.6g}"
+    """What the records say and what the line says; compute too where the losses alone are the same."""
+    same = any(line.outcome is not None and math.isclose(loss, line.outcome, rel_tol=ROUNDING) for loss, _ in reached)
+    own = ", ".join(f"{loss:.6g}" + (f" at {flops:.9g} FLOPs" if same else "") for loss, flops in reached)
+    sealed = f"{line.outcome:.6g}" + (f" at {line.flops_done:.9g} FLOPs" if same and line.flops_done else "")
+    return f"says {own or 'no loss'}, line {line.n} of the ledger has the outcome {sealed}"
 
 
 def _reached(file: Path, answers: Sequence[LedgerLine]) -> bool:

@@ -87,7 +87,7 @@ def _why(name: str, law: PowerLaw | None, best: float, away: float) -> str:
     said = f"at {_times(away)} the best {NAMES[name]} there, {best:.4g}"
     said += f", counted as {_times(math.copysign(REACH, away))}" if abs(away) > REACH else ""
     if law is None or law.curvature is None:
-        return f"{said}; by public sweeps' response (these laws hold none: fit again)"
+        return f"{said}; by public sweeps' response (these laws hold none of their own)"
     said += "; by the runs' own response"
     if law.tried is not None and not law.tried[0] <= away <= law.tried[1]:
         said += f", tried from {_times(law.tried[0])} to {_times(law.tried[1])} the best"
