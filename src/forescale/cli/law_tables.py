@@ -149,11 +149,11 @@ def _forecast(data: Data, out: Console) -> None:
     out.print(f"extrapolation: {_times(ratio['flops'])} the largest compute of any run, {_times(ratio['size'])} the "
               f"largest size, {_times(ratio['tokens'])} the most tokens")  # fmt: skip
     out.print(f"laws: {data['source']} · regime: {data['regime']}\n")
-    _assumptions(data["assumptions"], out)
+    _assumptions(data["assumptions"], out, interval=bool(data["interval"]))
     _self_check(data["self_check"], out)
 
 
-def _assumptions(found: Sequence[Data], out: Console) -> None:
+def _assumptions(found: Sequence[Data], out: Console, *, interval: bool) -> None:
     """What the forecast takes for granted; columns that nothing is in are left out."""
     raised, why = any(a["raised"] >= 5e-5 for a in found), any(a["why"] for a in found)
     columns = ("what", "ladder", "target", "charged", *(["raised"] if raised else []), *(["why"] if why else []))
@@ -163,9 +163,8 @@ def _assumptions(found: Sequence[Data], out: Console) -> None:
           *([percent(a["raised"])] if raised else []), *([a["why"]] if why else [])) for a in found],
     )  # fmt: skip
     if raised:
-        out.print(
-            "raised: the forecast itself is higher by so much; the interval still reaches down to the best setting's\n"
-        )
+        reach = "; the interval still reaches down to the best setting's" if interval else ""
+        out.print(f"raised: the forecast itself is higher by so much{reach}\n")
 
 
 def _times(value: Any) -> str:
