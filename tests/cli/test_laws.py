@@ -287,8 +287,8 @@ def test_a_forecast_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     tables.show("forecast", forecast.to_json())
     out, err = capsys.readouterr()
     assert "2.5 bits/byte, 90% interval 2.45 to 2.6 (width 6.0%)" in out
-    assert "10 × the largest run's compute" in out
-    assert "unknown × its size" in out
+    assert "10 × the largest compute of any run" in out
+    assert "unknown × the largest size" in out
     assert "1.00%" in out
     assert err == "warning: far out\n"
 

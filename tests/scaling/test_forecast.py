@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from forescale.base.errors import ConfigError, InputError
+from forescale.base.errors import ArtifactError, ConfigError, InputError
 from forescale.base.records.laws import Laws
 from forescale.project.points import forecast_points
 from forescale.scaling.fit import fit
@@ -33,6 +33,19 @@ def test_a_bare_laws_json_forecasts_with_an_interval(laws, tmp_path):
     assert again.interval == pytest.approx(made.interval, rel=1e-6)
     assert made.to_json().keys() >= KEYS
     assert made.extrapolation.flops == pytest.approx(10.0)
+
+
+def test_laws_are_named_as_on_the_command_line(laws, tmp_path):
+    laws.write(tmp_path / "laws.json")
+    for named in (tmp_path, str(tmp_path), tmp_path / "laws.json"):
+        assert forecast(named, flops=1e20).loss == forecast(laws, flops=1e20).loss
+    assert forecast("chinchilla", flops=1e20).interval is None
+    with pytest.raises(ConfigError, match="no published laws"):
+        forecast("chinchila", flops=1e20)
+    with pytest.raises(ArtifactError, match="no laws at"):
+        forecast("not/here", flops=1e20)
+    with pytest.raises(ConfigError, match="a dict is no laws"):
+        forecast({"surface": None}, flops=1e20)
 
 
 def test_the_interval_widens_with_level_and_distance(laws):

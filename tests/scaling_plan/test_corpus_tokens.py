@@ -126,3 +126,17 @@ def test_a_tie_borrows_what_weighs_its_repeats() -> None:
     assert laws.line is not None
     made = plan(laws, flops=1e21, unique_tokens=1e9)
     assert "deepseek" in made.borrowed["size against tokens"]
+
+
+def test_a_plan_tells_its_forecast_what_the_workspace_knows(laws: Laws, workspace: Path) -> None:
+    """Words that the laws' runs have: another tokenizer is charged, and what they do not say is left alone."""
+    said = {"tokenizer": "0" * 16, "validation": "another", "schedule": "multi_step"}
+    laws.model_copy(update={"conditions": laws.conditions | said}).write(workspace / "laws" / "laws.json")
+    made = plan_verb(flops=1e19, workspace=workspace).forecast
+    assert made is not None
+    found = {a.what: a for a in made.assumptions}
+    assert (found["tokenizer"].target, found["tokenizer"].charged) == ("0" * 16, 0.0)
+    assert found["schedule"].target == "multi_step"
+    assert found["validation"].target == "1" * 16
+    assert found["validation"].charged > 0
+    assert "optimizer" not in found

@@ -56,6 +56,21 @@ def test_a_run_that_leaves_its_band_says_since_when() -> None:
     assert 1500 < left.left_since <= 4000
 
 
+def test_a_rising_loss_leaves_its_band_where_it_rises() -> None:
+    """The forecast from within the rise supposes that it comes back; the loss itself is what left."""
+    curve, _ = simulated(steps=20_000)
+    early = curve.until(12_000)
+    grown = early.loss * np.where(early.step > 7800, 1.0 + 0.92 * (early.step - 7800) / 4200, 1.0)
+    seen = watch(replace(early, loss=grown))
+    assert seen.rising is not None
+    assert 7500 < seen.rising.since < 8000
+    assert seen.left_by == "loss"
+    assert seen.rising.since <= seen.left_since < 8600
+    soon = watch(replace(early, loss=grown).until(8600))  # its forecast alone is still inside
+    assert soon.left_by == "loss"
+    assert watch(early).left_since is None
+
+
 def test_without_a_length_there_is_no_final_loss() -> None:
     curve, _ = simulated()
     unknown = Curve(curve.step, curve.loss, curve.lr, curve.tokens, None, "made up")
@@ -100,6 +115,34 @@ def test_text_logs(tmp_path: Path, line: str, kind: str, total: float | None) ->
     if kind == "olmo":
         assert curve.tokens == pytest.approx([1.5e9] * 3)
         assert curve.lr == pytest.approx([4e-4] * 3)
+
+
+PLAIN_TITAN = "[titan] 2025-02-04 10:11:12,345 - root - INFO - step: {step:2}  loss: {loss:7.4f}  memory: 1.23GiB\n"
+
+
+@pytest.mark.parametrize("prefix", ["", "[rank0]:", "[default0]:"])
+@pytest.mark.parametrize(("line", "kind"), [(PLAIN_TITAN, "torchtitan"), (MEGATRON, "megatron"), (OLMO, "olmo")])
+def test_lines_that_begin_with_a_bracket(tmp_path: Path, prefix: str, line: str, kind: str) -> None:
+    path = tmp_path / "train.log"
+    text = "".join(line.format(step=s, loss=5 - s / 1e4, tokens=s) for s in (1, 1500, 3000))
+    path.write_text("".join(prefix + part for part in text.splitlines(keepends=True)))
+    curve = read_curve(path)
+    assert (curve.format, list(curve.step)) == (kind, [1, 1500, 3000])
+    assert curve.loss == pytest.approx([4.9999, 4.85, 4.7], abs=1e-4)
+    assert not curve.warnings
+
+
+def test_of_several_ranks_one_is_followed_and_said(tmp_path: Path) -> None:
+    path = tmp_path / "train.log"
+    lines = []
+    for step in range(1, 10):
+        lines.append(f"[rank0]:Training step {step} begins\n")  # as Megatron: the first rank logs no loss
+        lines += [f"[rank{r}]:" + PLAIN_TITAN.format(step=step, loss=5.0 - step / 10 + r) for r in (3, 1)]
+    path.write_text("".join(lines))
+    curve = read_curve(path)
+    assert list(curve.step) == list(range(1, 10))
+    assert curve.loss == pytest.approx([6.0 - step / 10 for step in range(1, 10)])
+    assert any("rank 1's is followed" in text for text in curve.warnings)
 
 
 def test_tables(tmp_path: Path) -> None:

@@ -144,16 +144,27 @@ def _forecast(data: Data, out: Console) -> None:
     where = f"{num(data['flops'])} FLOPs ({compute_of(data['scale'])}), {data['scale']} = {num(data['model_scale'])}"
     out.print(f"for one new run of {where}, {num(data['tokens'])} tokens")
     if data["learning_rate"] is not None:
-        out.print(f"learning rate {num(data['learning_rate'])}, batch {num(data['batch_tokens'])} tokens")
-    ratio = data["extrapolation"]
-    out.print(f"extrapolation: {_times(ratio['flops'])} the largest run's compute, {_times(ratio['size'])} its size, "
-              f"{_times(ratio['tokens'])} its tokens")  # fmt: skip
+        out.print(f"best there: learning rate {num(data['learning_rate'])}, batch {num(data['batch_tokens'])} tokens")
+    ratio = data["extrapolation"]  # three runs, it may be: none need have both the largest size and the most tokens
+    out.print(f"extrapolation: {_times(ratio['flops'])} the largest compute of any run, {_times(ratio['size'])} the "
+              f"largest size, {_times(ratio['tokens'])} the most tokens")  # fmt: skip
     out.print(f"laws: {data['source']} · regime: {data['regime']}\n")
-    table(
-        out, "Assumptions", ("what", "ladder", "target", "charged"),
-        [(a["what"], cell(a["ladder"]), cell(a["target"]), percent(a["charged"])) for a in data["assumptions"]],
-    )  # fmt: skip
+    _assumptions(data["assumptions"], out, interval=bool(data["interval"]))
     _self_check(data["self_check"], out)
+
+
+def _assumptions(found: Sequence[Data], out: Console, *, interval: bool) -> None:
+    """What the forecast takes for granted; columns that nothing is in are left out."""
+    raised, why = any(a["raised"] >= 5e-5 for a in found), any(a["why"] for a in found)
+    columns = ("what", "ladder", "target", "charged", *(["raised"] if raised else []), *(["why"] if why else []))
+    table(
+        out, "Assumptions", columns,
+        [(a["what"], cell(a["ladder"]), cell(a["target"]), percent(a["charged"]),
+          *([percent(a["raised"])] if raised else []), *([a["why"]] if why else [])) for a in found],
+    )  # fmt: skip
+    if raised:
+        reach = "; the interval still reaches down to the best setting's" if interval else ""
+        out.print(f"raised: the forecast itself is higher by so much{reach}\n")
 
 
 def _times(value: Any) -> str:
@@ -274,14 +285,19 @@ def _better(title: str, head: tuple[str, ...], rows: Sequence[tuple[tuple[str, .
     table(out, title, (*head, "FLOPs", "best first", "probability", *(["tokens repeated"] if repeated else [])), body)
 
 
-def ledger(data: Data, out: Console) -> None:
-    """Forecast against outcome, line by line."""
+def ledger_lines(entries: Sequence[Data], out: Console) -> None:
+    """Plans and seals, each with its outcome."""
     table(
         out, "", LEDGER_COLUMNS,
         [(e["plan"], num(e["run"]), e["kind"], e["sealed_at"], num(e["target_flops"]), num(e["extrapolation"], 3),
           num(e["predicted"]), span(e["interval"]), num(e["outcome"]), percent(e["error"], sign=True),
-          num(e["inside"]), num(e["counts"])) for e in data["entries"]],
+          num(e["inside"]), num(e["counts"])) for e in entries],
     )  # fmt: skip
+
+
+def ledger(data: Data, out: Console) -> None:
+    """Forecast against outcome, line by line."""
+    ledger_lines(data["entries"], out)
     cover = data["coverage"]
     if cover["of"]:
         out.print(
@@ -291,6 +307,8 @@ def ledger(data: Data, out: Console) -> None:
     broken = f" at line {data['broken_line']}" if data.get("broken_line") else ": it lacks the published digest"
     intact = "chain intact" if data["entries"] else "the ledger is empty"
     out.print(intact if data["chain_ok"] else f"CHAIN BROKEN{broken}")
+    for changed in data.get("changed") or []:
+        out.print(f"CHANGED: {changed['what']}")
     if data.get("digest") and data["chain_ok"] and data["entries"]:
         out.print(f"digest to publish: {data['digest']}")
 
@@ -325,7 +343,9 @@ def watch(data: Data, out: Console) -> None:
     if data["rising"]:
         out.print(f"RISING since step {num(data['rising']['since'])}, by {percent(data['rising']['by'])} so far")
     if data["left_since"] is not None:
-        out.print(f"OUTSIDE its band {span(data['band'])} since step {num(data['left_since'])}")
+        how = {"loss": ": the loss there, less all the fall that was to come, ends above it",
+               "forecast": ", by the final loss expected from there on"}.get(data["left_by"] or "", "")  # fmt: skip
+        out.print(f"OUTSIDE its band {span(data['band'])} since step {num(data['left_since'])}{how}")
     elif data["band"] and final:
         out.print(f"{'if it comes back, ' if data['rising'] else ''}inside its band {span(data['band'])}")
     out.print()

@@ -152,7 +152,11 @@ def forecast(
     level: LevelOption = 0.9,
     conditions: Annotated[
         list[str] | None,
-        typer.Option("--conditions", metavar="KEY=VALUE", help="What differs at the target; repeatable."),
+        typer.Option(
+            "--conditions",
+            metavar="KEY=VALUE",
+            help="What differs at the target (lr, batch_tokens, seq_len, unique_tokens, schedule, ...); repeatable.",
+        ),
     ] = None,
 ) -> Any:
     """Forecast the loss of one new run, with an interval."""
@@ -289,12 +293,13 @@ def ledger(
         typer.Option("--digest", metavar="SHA256", help="A published digest: a line must have it, else exit 4."),
     ] = None,
 ) -> Any:
-    """Every forecast against its outcome, and whether the chain is intact."""
+    """Every forecast against its outcome; whether the chain is intact, and plans and records are as written."""
     from forescale.project.ledger_verb import ledger_verb
+    from forescale.project.sealed_files import refusal
 
     view = ledger_verb(workspace=common.workspace, digest=digest)
     if view.chain_ok:
-        return view
+        return view.to_json() | {"error": refusal(view.changed).as_json()} if view.changed else view
     broken = ArtifactError(
         f"the ledger's chain is broken at line {view.broken_line}"
         if view.broken_line is not None

@@ -49,8 +49,16 @@ def report(common: Common) -> Any:
 
 def show(
     common: Common,
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="An artifact's or comparison's folder, or a workspace.")],
-    verify: Annotated[bool, typer.Option("--verify", help="Check every file's hash.", show_default=False)] = False,
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="PATH", help="An artifact's, comparison's, plan's or run's folder, or a workspace."),
+    ],
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Check every file's hash, and plans and outcomes against the ledger.", show_default=False
+        ),
+    ] = False,
     lineage: Annotated[bool, typer.Option("--lineage", help="Draw what it was made from.", show_default=False)] = False,
 ) -> dict[str, Any]:
     """Say any artifact in words."""

@@ -87,6 +87,8 @@ def artifact(data: Data, out: Console) -> None:
             out.print("columns read: " + ", ".join(f"{ours} from {theirs}" for ours, theirs in guesses.items()))
         law_tables.fit(data["laws"], out)
         return warn(data["laws"]["warnings"])
+    if data.get("kind") in ("plan", "run", "sft", "dpo") and "recipe" not in data:
+        return plan_or_run(data, out)
     if "artifacts" in data:
         place = data.get("workspace") or data["path"]
         table(
@@ -103,6 +105,29 @@ def artifact(data: Data, out: Console) -> None:
     out.print(f"made by forescale {made.get('verb', '?')} (version {made.get('version', '?')}) at {data['made_at']}")
     out.print(f"recipe {data['recipe'][:16]}, seed {data['seed']}; files whole: {_whole(data)}")
     anything({key: data[key] for key in ("settings", "summary") if data[key]}, out)
+    _lineage(data, out)
+
+
+def plan_or_run(data: Data, out: Console) -> None:
+    """A plan or a run, its lines of the ledger, and whether its files are what these say."""
+    out.print(f"{data['path']}: {data['kind']} {data['name']}\n")
+    if data["kind"] == "plan":
+        law_tables.plan(data["plan"], out)
+        warn(data["plan"]["warnings"])
+    elif data["kind"] == "run":
+        for record in data["records"]:
+            pretrain(record, out)
+        if data["status"] == "not ended":
+            total = max(data["spec"]["branches"])
+            out.print(f"not ended: {num(total)} tokens are to be trained (forescale watch {data['path']})")
+    else:
+        anything({key: value for key, value in data["record"].items() if key != "stages"}, out)
+    if data.get("entries"):
+        out.print()
+        law_tables.ledger_lines(data["entries"], out)
+    if "wrong" in data:
+        known = "what the ledger says" if data.get("entries") else "not checked: no line of the ledger is about it"
+        out.print(f"files: {'; '.join(data['wrong']) or known}")
     _lineage(data, out)
 
 

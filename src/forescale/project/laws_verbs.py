@@ -14,6 +14,7 @@ from forescale.base.artifact import make, read_manifest, recipe_hash
 from forescale.base.errors import ArtifactError, ConfigError, InputError
 from forescale.base.files import sha256_file, write_atomic
 from forescale.project.workspace import Workspace
+from forescale.scaling.which_laws import read_laws
 
 if TYPE_CHECKING:
     from forescale.base.records.forecast import Forecast
@@ -167,21 +168,6 @@ def say_figures(out: Path | None, workspace: Path | None) -> None:
         out = space.laws
     drawn = f"figures: {out / 'figures.html'} and {out / 'figures'}/"
     print(drawn if can_draw() else "figures: none; pip install 'forescale[report]' draws them", file=sys.stderr)
-
-
-def read_laws(laws: str | Path) -> Laws:
-    """Laws from a folder, a bare laws.json, or a published name."""
-    from forescale.base.records.laws import Laws
-    from forescale.scaling import published
-
-    path = Path(laws)
-    if path.is_dir():
-        return Laws.read(path / "laws.json")
-    if path.exists() or path.suffix == ".json":
-        return Laws.read(path)
-    if "/" in str(laws):
-        raise ArtifactError(f"there are no laws at {laws}", remedy="forescale fit RUNS --out DIR makes them", file=path)
-    return published.laws(str(laws))
 
 
 def forecast_verb(

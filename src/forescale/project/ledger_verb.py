@@ -8,11 +8,15 @@ from pathlib import Path
 
 from forescale.base.errors import ArtifactError, ConfigError
 from forescale.base.records.ledger import LedgerView
+from forescale.project.sealed_files import changed_files
 from forescale.project.workspace import Workspace
 
 
 def ledger_verb(*, workspace: Path | None = None, digest: str | None = None) -> LedgerView:
-    """The workspace's ledger, added up; `digest`: one that was published, which a line of it must have."""
+    """The workspace's ledger, added up; `digest`: one that was published, which a line of it must have.
+
+    `changed` names plans and records that are not what their lines say. ArtifactError (4): there is no ledger.
+    """
     from forescale.scaling.ledger import Ledger
 
     if digest is not None and not re.fullmatch(r"[0-9a-f]{16,64}", digest):
@@ -25,19 +29,22 @@ def ledger_verb(*, workspace: Path | None = None, digest: str | None = None) -> 
     missing = _missing(space)
     if missing is not None:
         raise missing
-    view = Ledger(space.ledger).view(digest)
-    return view.model_copy(update={"warnings": [*view.warnings, *_not_held(space, view)]})
+    ledger = Ledger(space.ledger)
+    view, changed = ledger.view(digest), changed_files(space, ledger.read().lines)
+    return view.model_copy(update={"warnings": [*view.warnings, *_not_held(space, view)], "changed": changed})
 
 
 def ledger_of(space: Workspace) -> LedgerView | None:
     """The ledger with all that is wrong with it, for a page; None where there is none and none is missed."""
     from forescale.scaling.ledger import Ledger
 
-    view = Ledger(space.ledger).view()
+    ledger = Ledger(space.ledger)
+    view = ledger.view()
     missing = _missing(space)
     if missing is not None and not missing.why:
         return None
-    said = [f"{missing.what}: {missing.why}"] if missing is not None else _not_held(space, view)
+    changed = [one.what for one in changed_files(space, ledger.read().lines)]
+    said = [f"{missing.what}: {missing.why}"] if missing is not None else [*changed, *_not_held(space, view)]
     return view.model_copy(update={"warnings": [*view.warnings, *said]})
 
 
@@ -48,9 +55,11 @@ def ledger_warnings(space: Workspace) -> list[str]:
     missing = _missing(space)
     if missing is not None:
         return [f"{missing.what}: {missing.why}"] if missing.why else []
-    view = Ledger(space.ledger).view()
+    ledger = Ledger(space.ledger)
+    view = ledger.view()
     broken = [] if view.chain_ok else [f"the ledger's chain is broken at line {view.broken_line}: {BROKEN}"]
-    return broken + _not_held(space, view)
+    changed = [one.what for one in changed_files(space, ledger.read().lines)]
+    return broken + changed + _not_held(space, view)
 
 
 def _missing(space: Workspace) -> ArtifactError | None:

@@ -13,10 +13,13 @@ from forescale.base.config import ModelSection, ScheduleSection, load_recipe
 from forescale.base.errors import ForescaleError, MissingExtraError
 from forescale.base.records.laws import Laws
 from forescale.base.records.plan import Objective, Plan
+from forescale.base.records.run import OPTIMIZER
+from forescale.base.records.spec import Schedule
 from forescale.base.records.tokens import TokensSummary
 from forescale.base.shape import ModelShape
-from forescale.project.laws_verbs import read_laws, workspace_or_none
+from forescale.project.laws_verbs import workspace_or_none
 from forescale.project.workspace import Workspace
+from forescale.scaling.which_laws import read_laws
 
 LAPTOP_FLOPS_PER_SECOND = 2e10
 """Order of magnitude of one small machine: only to choose which shapes are timed. Our choice."""
@@ -55,8 +58,20 @@ def facts(space: Workspace | None, overrides: Sequence[str] = (), recipe: Path |
         unique_tokens=corpus_tokens(space),
         validation_id=tokens.validation_id if tokens else "",
         ladder_flops=_ladder_flops(space),
-        conditions={"seq_len": model.seq_len, "weight_decay": whole.train.weight_decay},
+        conditions={
+            "seq_len": model.seq_len,
+            "weight_decay": whole.train.weight_decay,
+            **_of_training(laws, tokens),
+        },
     )
+
+
+def _of_training(laws: Laws | None, tokens: TokensSummary | None) -> dict[str, Any]:
+    """In a run table's words, how this workspace trains and on which tokens it scores: as far as its laws' runs say."""
+    said = {"schedule": Schedule().kind, "optimizer": OPTIMIZER}
+    if tokens is not None:
+        said |= {"tokenizer": tokens.tokenizer, "validation": tokens.validation_id}
+    return {name: value for name, value in said.items() if laws is not None and laws.conditions.get(name) and value}
 
 
 def plan_verb(
@@ -96,6 +111,9 @@ def plan_verb(
     conditions = dict(known.conditions) if own is not None and own is known.laws else {}
     if known.unique_tokens is not None:  # whatever laws forecast it, the run is on this corpus
         conditions["unique_tokens"] = known.unique_tokens
+    fixed_rate = known.schedule.learning_rate
+    if fixed_rate is not None and known.schedule.batch_tokens is None and own is not None and own.learning_rate:
+        conditions["lr"] = fixed_rate  # with a batch that is fixed too, the best rate is not that of the laws' batch
 
     def make(fixed: Mapping[str, float] | None) -> Plan:
         return plan(

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forescale.base.errors import InputError
+from forescale.base.errors import ConfigError, InputError
 from forescale.base.files import write_atomic
 from forescale.base.records.forecast import Forecast
 from forescale.base.records.laws import Laws
@@ -24,21 +24,34 @@ SIZES = {"M": ("flops_per_token", "model_scale"), "N1": ("params_non_embedding",
 def forecast_points(
     laws: Laws, at: Path, out: Path, *, level: float | None = None, conditions: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Forecast every row of `at`; a column that names a condition of the laws counts for its row."""
+    """Forecast every row of `at`; a column that names a condition of the laws counts for its row.
+
+    ConfigError (2): a condition of all rows that cannot be; InputError (3): a row that cannot be, with its line.
+    """
+    from forescale.scaling.conditions import checked_conditions
     from forescale.scaling.sources import read_rows
 
+    checked_conditions(laws, conditions)
     raw = read_rows(at)
     if not raw.rows:
         raise InputError(f"{at} has no rows", remedy="one target a row: a size and tokens, or flops", file=at)
-    known = {*laws.conditions, "unique_tokens"} - {"lr", "batch_tokens"}
+    best = {"lr": laws.learning_rate, "batch_tokens": laws.batch}
+    known = {*laws.conditions, "unique_tokens"} - best.keys() | {name for name, law in best.items() if law is not None}
     made: list[dict[str, Any]] = []
     warnings: dict[str, None] = {}
     for place, row in enumerate(raw.rows):
+        line = raw.lines[place] or place + 1
         own = {key: _value(row[key]) for key in row if key in known and row[key] not in (None, "")}
-        forecast = _one(laws, row, at, raw.lines[place] or place + 1, level, {**(conditions or {}), **own})
+        try:
+            checked_conditions(laws, own)
+        except ConfigError as error:  # in a table it is data
+            raise InputError(
+                error.what, why=error.why, remedy="mend that row", file=at, line=line, key=error.key
+            ) from None
+        forecast = _one(laws, row, at, line, level, {**(conditions or {}), **own})
         warnings |= dict.fromkeys(forecast.warnings)
         low, high = forecast.interval or (None, None)
-        hyper = {name: getattr(forecast, name) for name in HYPER if getattr(forecast, name) is not None}
+        hyper = {name: value for name in HYPER if (value := getattr(forecast, name)) is not None and name not in own}
         made.append({**row, "predicted": forecast.loss, "low": low, "high": high, **hyper})
     write_atomic(out, _as_csv(made).encode())
     return {"points": len(made), "out": str(out), "warnings": list(warnings)}

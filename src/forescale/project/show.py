@@ -14,6 +14,7 @@ from forescale.base.records.compare import Comparison
 from forescale.base.records.laws import Laws
 from forescale.project.ledger_verb import ledger_warnings
 from forescale.project.meter_report import COMPARISON, PAGE
+from forescale.project.show_runs import node, plan_or_run
 from forescale.project.workspace import RECIPE_FILE, Workspace
 
 DEPTH = 4
@@ -21,7 +22,10 @@ DEPTH = 4
 
 
 def show(path: Path, *, verify: bool = False, lineage: bool = False) -> dict[str, Any]:
-    """An artifact's manifest in words; a comparison; of a workspace, all artifacts. `error`: one is damaged (4)."""
+    """An artifact's manifest in words; a comparison, a plan, a run; of a workspace, all artifacts.
+
+    `error`: with `verify`, a file is not what was written, or not what its line of the ledger says (4).
+    """
     if not path.exists():
         raise ArtifactError(f"{path} does not exist", remedy="name an artifact's folder or a workspace", file=path)
     folder = path if path.is_dir() else path.parent
@@ -36,18 +40,26 @@ def show(path: Path, *, verify: bool = False, lineage: bool = False) -> dict[str
             result["comparisons"] = comparisons
     elif (laws := laws_file(path)) is not None and not stands(folder):
         return {"kind": "laws", "path": str(laws), "laws": Laws.read(laws).to_json()}
+    elif (kept := plan_or_run(path, check=verify)) is not None:
+        result, entries = kept, [kept]
+        if lineage:
+            result["lineage"] = node(kept)
     else:
         result = entry(folder, check=verify)
         entries = [result]
         if lineage:
             result["lineage"] = ancestry(folder)
     wrong = [f"{item['path']}: {problem}" for item in entries for problem in item.get("wrong", [])]
-    wrong += [text for text in result.get("warnings", []) if verify]
-    if wrong:
+    of_ledger = [text for text in result.get("warnings", []) if verify]
+    if of_ledger or "entries" in result:
+        remedy = "restore them from a copy: what was sealed is not made again"
+    else:
+        remedy = "make it again: the same verb with --force"
+    if wrong := [*wrong, *of_ledger]:
         result["error"] = ArtifactError(
             f"{len(wrong)} file(s) are not what was written: {'; '.join(wrong[:3])}",
-            why="a file was changed, cut or removed after its artifact was finished",
-            remedy="make it again: the same verb with --force",
+            why="a file was changed, cut or removed after it was finished",
+            remedy=remedy,
             file=path,
         ).as_json()
     return result

@@ -37,13 +37,13 @@ def watch_verb(
     """The final loss of a training that goes on, from its curve so far; a sealed run is held to its sealed interval.
 
     The seal is of the validation loss and the log has the training loss: the band is brought over by how far the two
-    lay apart at the ends of the workspace's ladder runs, and widened by how much that differed between them.
+    lay apart at the ends of the workspace's ladder runs, and widened by how much that differed between them. `run`: a
+    run's name, or a path from here or from the workspace; one that was named is looked in first.
     """
     from forescale.scaling.watch import watch
 
     space = workspace_or_none(workspace)
-    if not run.exists() and space is not None and space.run(str(run)).exists():
-        run = space.run(str(run))
+    run = _which(run, space, named=workspace is not None)
     options: dict[str, Any] = {
         "total_steps": total_steps, "level": level, "columns": columns, "schedule": schedule,
     }  # fmt: skip
@@ -73,6 +73,13 @@ def watch_verb(
             f"{len(gaps)} ladder runs"
         )
     return seen.model_copy(update={"warnings": [*seen.warnings, told]})
+
+
+def _which(run: Path, space: Workspace | None, *, named: bool) -> Path:
+    """The folder or log that is meant; the path as it is where there is none."""
+    inside = [] if space is None else [space.root / run, space.run(str(run))]
+    places = [*inside, run] if named else [run, *inside]
+    return next((place for place in places if place.exists()), run)
 
 
 def _sealed(run: Path, space: Workspace | None) -> tuple[str, tuple[float, float]] | None:

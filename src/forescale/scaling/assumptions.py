@@ -9,12 +9,17 @@ from typing import Any
 from forescale.base.records.forecast import Assumption
 from forescale.base.records.laws import Laws
 from forescale.scaling.columns import number
+from forescale.scaling.off_best import NAMES, off_best
 
 PER_DOUBLING = {
     "seq_len": 0.005, "weight_decay": 0.002, "warmup_tokens": 0.0005, "batch_tokens": 0.002, "lr": 0.003,
 }  # fmt: skip
 """Relative standard deviation charged per doubling away from the ladder's values (our choices, from public sweeps:
-a learning rate or batch off by 2x costs 0.1-0.4%, a sequence length 0.3-1%)."""
+a learning rate or batch off by 2x costs 0.1-0.4%, a sequence length 0.3-1%). Learning rate and batch are charged so
+only by laws that know no best one."""
+RISE_DOUBT = 1.64
+"""What a learning rate or batch away from the best costs is uncertain by itself: the lower end of a 90% interval
+reaches to the forecast at the best one (our choice, as for the wear of repeats)."""
 OTHER = {"schedule": 0.01, "optimizer": 0.02, "tokenizer": 0.1, "validation": 0.05}
 """Charged for another word: another schedule shifts the loss by about 1%, another validation set by anything."""
 UNKNOWN = 0.01
@@ -24,7 +29,7 @@ FREE_EPOCHS = 4.0
 nothing is charged on top of what repeats are expected to cost."""
 PER_EPOCH_DOUBLING = 0.02
 """Charged upwards per doubling beyond: the law of repeats was measured to some tens of epochs (our choice)."""
-HURTS_ONLY = ("unique_tokens",)
+HURTS_ONLY = ("unique_tokens", *NAMES)
 """Differences that can only raise the loss: they widen the interval upwards."""
 ROUNDED = 0.01
 """Token counts this near one another are one count: runs end at whole steps and windows."""
@@ -34,42 +39,62 @@ RATIO_STEP = 0.003
 """Charged per unit of ln(tokens / size) beyond the ladder's own range."""
 
 
-def assumptions_of(laws: Laws, size: float, tokens: float, conditions: Mapping[str, Any]) -> list[Assumption]:
-    """Every condition of the ladder, whether the target shares it or not, and what a difference is charged."""
+def assumptions_of(
+    laws: Laws, size: float, tokens: float, conditions: Mapping[str, Any], best: Mapping[str, float | None]
+) -> list[Assumption]:
+    """Every condition of the ladder, whether the target shares it or not, and what a difference is charged.
+
+    `best`: the laws' own `lr` and `batch_tokens` at the target, None where they have no law of it.
+    """
     found = []
     names = list(dict.fromkeys((*laws.conditions, *conditions, "unique_tokens")))
+    named = {name: value for name in NAMES if (value := number(conditions.get(name))) is not None}
+    off = off_best(laws.learning_rate, laws.batch, best, named)
     for name in names:
         ladder, target = laws.conditions.get(name), conditions.get(name)
         if name == "unique_tokens":
             found.append(_epochs(ladder, number(target) or corpus_tokens(laws), tokens))
-        elif name in ("lr", "batch_tokens") and target is None:
+        elif name in off:
+            rise, why = off[name].rise, off[name].why
+            charged, raised = rise / RISE_DOUBT, math.expm1(rise)
+            found.append(Assumption(what=name, ladder=ladder, target=target, charged=charged, raised=raised, why=why))
+        elif name in NAMES and target is None:
             continue  # those follow their laws, and are given with the forecast
         else:
-            found.append(Assumption(what=name, ladder=ladder, target=target, charged=_charge(name, ladder, target)))
+            charged, why = _charge(name, ladder, target)
+            found.append(Assumption(what=name, ladder=ladder, target=target, charged=charged, why=why))
     if laws.predictive is not None and laws.predictive.ratio is not None:
         low, high = laws.predictive.ratio
         ratio = tokens / size
         beyond = max(math.log(ratio / high), math.log(low / ratio), 0.0)
-        found.append(Assumption(what="tokens per size", ladder=[low, high], target=ratio, charged=RATIO_STEP * beyond))
+        why = f"outside the runs' own by {math.exp(beyond):.3g} x" if beyond else ""
+        charged = RATIO_STEP * beyond
+        found.append(Assumption(what="tokens per size", ladder=[low, high], target=ratio, charged=charged, why=why))
     return found
 
 
-def _charge(name: str, ladder: Any, target: Any) -> float:
-    if target is None or ladder is None:
-        return 0.0 if target is None else OTHER.get(name, UNKNOWN)
+def _charge(name: str, ladder: Any, target: Any) -> tuple[float, str]:
+    """What a difference from the ladder's own values is charged, and why; nothing where nobody names the target's."""
+    if target is None:
+        return 0.0, ""
+    other = OTHER.get(name, UNKNOWN)
+    if ladder is None:
+        return other, "the runs do not say theirs"
     numeric = number(target)
     values = [number(v) for v in (ladder if isinstance(ladder, list) else [ladder])]
     known = [v for v in values if v is not None]
+    unlawed = f"no law of the {NAMES[name]} to charge by: " if name in NAMES else ""
     if numeric is not None and known:
         low, high = min(known), max(known)
         if low <= numeric <= high:
-            return 0.0
+            return 0.0, f"{unlawed}within the runs' own" if unlawed else ""
         if numeric <= 0 or low <= 0:
-            return UNKNOWN
+            return UNKNOWN, "the runs have none" if numeric > 0 else "the runs have some"
         doublings = max(math.log2(numeric / high), math.log2(low / numeric))
-        return PER_DOUBLING.get(name, UNKNOWN) * doublings
+        charged = PER_DOUBLING.get(name, UNKNOWN) * doublings
+        return charged, f"{unlawed}outside the runs' own by {2**doublings:.3g} x"
     words = ladder if isinstance(ladder, list) else [ladder]
-    return 0.0 if str(target) in [str(w) for w in words] else OTHER.get(name, UNKNOWN)
+    return (0.0, "") if str(target) in [str(w) for w in words] else (other, "another than the runs'")
 
 
 def corpus_tokens(laws: Laws) -> float | None:
@@ -94,4 +119,5 @@ def _epochs(ladder: Any, unique: float | None, tokens: float) -> Assumption:
         return Assumption(what="unique_tokens", ladder=ladder, target=FRESH)
     epochs = tokens / unique
     charged = PER_EPOCH_DOUBLING * math.log2(epochs / FREE_EPOCHS) if epochs > FREE_EPOCHS else 0.0
-    return Assumption(what="unique_tokens", ladder=ladder, target=unique, charged=charged)
+    why = f"seen {epochs:.3g} times; the law of repeats was measured to some tens" if charged else ""
+    return Assumption(what="unique_tokens", ladder=ladder, target=unique, charged=charged, why=why)

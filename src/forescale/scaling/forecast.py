@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ from forescale.base.records.laws import Laws, Line
 from forescale.scaling import repeat
 from forescale.scaling.assumptions import HURTS_ONLY, assumptions_of
 from forescale.scaling.columns import number
+from forescale.scaling.conditions import checked_conditions
 from forescale.scaling.plausible import NO_LOSS
 from forescale.scaling.predictive import Spread, centre_of, quantile, spread
 from forescale.scaling.published import split_of
+from forescale.scaling.which_laws import read_laws
 
 FAR = 300.0
 """Beyond this ratio of compute no public forecast was ever checked often enough to say how it fares."""
@@ -31,19 +34,25 @@ scatter around theirs."""
 WEAR_DOUBT = 1.64
 """What excess size loses by repeats is the least certain part of their law (one paper's fit): the lower end of a 90%
 interval reaches to the forecast without it (our choice)."""
+TOLD, TOLD_RAISED = 0.02, 0.005
+"""What is charged or moves the forecast by this much is a warning too (our choice)."""
 PROBABILITIES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 
 def forecast(
-    laws: Laws, *, flops: float | None = None, model_scale: float | None = None, tokens: float | None = None,
-    level: float | None = None, conditions: Mapping[str, Any] | None = None, credited: float | None = None,
+    laws: Laws | str | Path, *, flops: float | None = None, model_scale: float | None = None,
+    tokens: float | None = None, level: float | None = None, conditions: Mapping[str, Any] | None = None,
+    credited: float | None = None,
 ) -> Forecast:  # fmt: skip
     """Forecast one new run at a size and tokens, or at the optimal split of `flops` (in the laws' own scale).
 
+    `laws`: what `fit` made, a laws folder, a laws.json, or a published name.
     `conditions` say what differs at the target from the ladder's runs; each difference is named and charged. Unique
-    tokens beyond which the target repeats move the forecast itself. `credited`: tokens that count for the loss, where
-    some only pay for a large batch.
+    tokens beyond which the target repeats move the forecast itself, and so do a learning rate (`lr`) and a batch
+    (`batch_tokens`) away from the laws' best. `credited`: tokens that count for the loss, where some only pay for a
+    large batch. ConfigError (2): a target or a condition that cannot be; InputError (3): what these laws cannot tell.
     """
+    laws = read_laws(laws)
     if laws.predictive is None and laws.surface is None:
         raise InputError(
             "these laws can forecast no loss",
@@ -68,15 +77,18 @@ def at(
     if not 0 < level < 1:
         raise ConfigError(f"a level of {level} is not between 0 and 1", key="level")
     target_flops = laws.flops_factor * size * data
-    assumptions = assumptions_of(laws, size, data, conditions or {})
+    said = checked_conditions(laws, conditions)
+    seen = data if credited is None else credited
+    rate, batch = _hyper(laws, laws.flops_factor * size * seen, size, seen)
+    assumptions = assumptions_of(laws, size, data, said, {"lr": rate, "batch_tokens": batch})
     both = math.sqrt(sum(a.charged**2 for a in assumptions if a.what not in HURTS_ONLY))
     up = math.sqrt(sum(a.charged**2 for a in assumptions))
+    rise = sum(math.log1p(a.raised) for a in assumptions)
     warnings = list(_warnings(laws, size, data, target_flops))
-    warnings += [_charge_words(a, data) for a in assumptions if a.charged >= 0.02]
+    warnings += [_charge_words(a) for a in assumptions if a.charged >= TOLD or a.raised >= TOLD_RAISED]
     if (1 - level) / 2 < KNOWN_TAIL - 1e-9:
         warnings.append(f"a level of {level:g}: errors were counted up to 98%, beyond it tails go on as a normal's do")
-    seen = data if credited is None else credited
-    worth_size, worth_data = _worth(laws, size, seen, conditions or {}, warnings)
+    worth_size, worth_data = _worth(laws, size, seen, said, warnings)
     loss = expected(laws, worth_size, worth_data)
     if loss > NO_LOSS:
         raise InputError(
@@ -90,23 +102,22 @@ def at(
         # the distance counts repeats: tokens that are worth less bring no target nearer to the ladder
         far = spread(laws, size, seen).growth
         parts = replace(spread(laws, worth_size, worth_data), growth=far)
+        parts = replace(parts, centre=parts.centre + rise)
         new = replace(spread(laws, size, seen), growth=far)
         worn = math.log(max(1.0, loss / expected(laws, size, worth_data))) / WEAR_DOUBT
+        down = math.hypot(both, worn, *(a.charged for a in assumptions if a.raised))
 
         def quantile_at(probability: float) -> float:
-            """Repeats can only hurt: no quantile lies below that of as many new tokens."""
-            return max(
-                _at(laws, parts, math.hypot(both, worn), up, probability), _at(laws, new, both, both, probability)
-            )
+            """Repeats, and another rate or batch, only hurt: no quantile lies below that of the best on new tokens."""
+            return max(_at(laws, parts, down, up, probability), _at(laws, new, both, both, probability))
 
         if laws.predictive.quantiles:
             interval = (quantile_at(0.5 - level / 2), quantile_at(0.5 + level / 2))
             quantiles = [(p, quantile_at(p)) for p in PROBABILITIES]
     else:
         warnings.append("no interval: these laws carry no measured forecast error")
-    rate, batch = _hyper(laws, laws.flops_factor * size * seen, size, seen)
     return Forecast(
-        loss=loss,
+        loss=loss * math.exp(rise),
         interval=interval,
         level=level,
         unit=laws.unit,
@@ -219,13 +230,16 @@ def optimum(laws: Laws, flops: float) -> tuple[float, float]:
     )
 
 
-def _charge_words(found: Assumption, tokens: float) -> str:
-    if found.what in HURTS_ONLY:
-        return (
-            f"{tokens / found.target:,.3g} epochs of {found.target:.3g} tokens: {found.charged:.1%} charged upwards;"
-            " their law was measured to some tens of epochs"
-        )
-    return f"{found.what} differs at the target ({found.ladder} -> {found.target}): {found.charged:.1%} charged"
+def _charge_words(found: Assumption) -> str:
+    """What a large charge is for."""
+    if found.raised:
+        return f"{found.what} = {found.target:.4g} lies {found.why}: the forecast is {found.raised:.1%} higher for it"
+    if found.what == "unique_tokens":
+        return f"{found.target:.3g} unique tokens, {found.why}: {found.charged:.1%} charged upwards"
+    upwards = " upwards" if found.what in HURTS_ONLY else ""
+    return (
+        f"{found.what} differs at the target ({found.ladder} -> {found.target}): {found.charged:.1%} charged{upwards}"
+    )
 
 
 def expected(laws: Laws, size: float, tokens: float) -> float:

@@ -250,6 +250,7 @@ class _Maker:
         for name, value, s in zip(names, values[1:], sd[1:], strict=True):
             intervals[name] = (float(value - z * s), float(value + z * s))
         raw = np.sqrt(np.diag(covariance))
+        curvature, skew, cross = self.fitted.around(kind)
         keys = ["coefficient", *names]
         correlation = {
             f"{keys[i]},{keys[j]}": float(covariance[i, j] / (raw[i] * raw[j]))
@@ -266,8 +267,18 @@ class _Maker:
                 "band": self.band,
                 "held_out": self.held_out,
                 "n": len(self.cells),
+                "curvature": curvature,
+                "skew": skew,
+                "cross": cross if choice.rate is not None and choice.batch is not None else None,
+                "tried": self._tried(kind),
             }
         )
+
+    def _tried(self, kind: str) -> tuple[float, float]:
+        """Lowest and highest ln(value / best) among the runs."""
+        best = self.fitted.optimum(self.cells)[0 if kind == "rate" else 1]
+        away = [(cell.x if kind == "rate" else cell.y) - at for cell, at in zip(self.cells, best, strict=True)]
+        return min(float(a.min()) for a in away), max(float(a.max()) for a in away)
 
     def _parameters(self, kind: str, choice: Choice) -> tuple[list[str], Callable[[Array], Array]]:
         """Names of the exponents, and (ln coefficient, exponents) as a function of theta."""

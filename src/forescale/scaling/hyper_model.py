@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares
 
+from forescale.scaling.off_best import CURVATURE, MAX_COUPLING, SKEW, linex
 from forescale.scaling.response import SMOOTHING, Cell, Smooth, smooth
 
 Array = npt.NDArray[np.float64]
@@ -25,14 +26,12 @@ SLOPES: dict[str, dict[str, tuple[float, float]]] = {
     "batch": {"flops": (0.33, 0.12), "tokens": (0.60, 0.20)},
 }
 """Prior mean and sd of the exponents, wide enough for the published laws (DeepSeek Eq. 1, Step Law, Kaplan)."""
-CURVATURE = (math.log(0.012), math.log(0.010))
-"""ln of d² ln L / dx² and / dy²: middle of the Step Law cells and the paper's Fig. 2b."""
 CURVATURE_SD = 1.2
-SKEW, SKEW_SD = (0.4, 0.2), 0.5
+"""Prior sd of ln of d² ln L / dx² and / dy² around those of public sweeps (`off_best.CURVATURE`)."""
+SKEW_SD = 0.5
 COUPLING_SD = 0.4
 CENTRE_SD = 1.0
 """Prior sd of the optimum around the middle of the better runs, in ln."""
-MAX_COUPLING = 0.9
 CENTROID_SD = 0.3
 """Typical error of a single cell's centroid, in ln: only the start of the search depends on it."""
 POOLED = 8.0
@@ -87,6 +86,12 @@ class Fitted:
         log_hx, log_hy, _, _, raw = self.shape
         return -MAX_COUPLING * math.tanh(raw) * math.exp(0.5 * (log_hy - log_hx))
 
+    def around(self, kind: str) -> tuple[float, float, float]:
+        """Curvature and skew of S along the learning rate (`rate`) or the batch, and what couples the two."""
+        log_hx, log_hy, sx, sy, _ = (float(p) for p in self.shape)
+        curvature, skew = (log_hx, sx) if kind == "rate" else (log_hy, sy)
+        return math.exp(curvature), skew, _cross(self.shape)
+
     def optimum(self, cells: Sequence[Cell]) -> tuple[Array, Array]:
         """x* and y* of cells; nan where a law is missing."""
         return _optima(self.theta, self.rate, self.batch, cells, self.centre)
@@ -107,18 +112,16 @@ def _optima(
     return np.asarray(x), np.asarray(y)
 
 
-def _linex(u: Array, s: float) -> Array:
-    u = np.clip(u, -4.0, 4.0)
-    if abs(s) < 1e-3:
-        return np.asarray(0.5 * u**2 + s * u**3 / 6.0)
-    return np.asarray((np.expm1(s * u) - s * u) / s**2)
+def _cross(shape: Array) -> float:
+    """r of S: at most MAX_COUPLING of what the two curvatures allow."""
+    log_hx, log_hy, _, _, raw = (float(p) for p in shape)
+    return MAX_COUPLING * math.tanh(raw) * math.exp(0.5 * (log_hx + log_hy))
 
 
 def _rise(shape: Array, u: Array, v: Array) -> Array:
-    log_hx, log_hy, sx, sy, raw = (float(p) for p in shape)
+    log_hx, log_hy, sx, sy, _ = (float(p) for p in shape)
     u, v = np.nan_to_num(u), np.nan_to_num(v)
-    cross = MAX_COUPLING * math.tanh(raw) * math.exp(0.5 * (log_hx + log_hy))
-    return np.asarray(math.exp(log_hx) * _linex(u, sx) + math.exp(log_hy) * _linex(v, sy) + cross * u * v)
+    return np.asarray(math.exp(log_hx) * linex(u, sx) + math.exp(log_hy) * linex(v, sy) + _cross(shape) * u * v)
 
 
 @dataclass(frozen=True)
@@ -240,7 +243,7 @@ def _priors(cells: Sequence[Cell], rate: Variables | None, batch: Variables | No
             slope, width = SLOPES[kind][name]
             mean.append(slope)
             sd.append(width)
-    mean += [*CURVATURE, *SKEW, 0.0]
+    mean += [*(math.log(h) for h in CURVATURE), *SKEW, 0.0]
     sd += [CURVATURE_SD, CURVATURE_SD, SKEW_SD, SKEW_SD, COUPLING_SD]
     return np.array(mean), np.array(sd)
 

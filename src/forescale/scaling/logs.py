@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from forescale.base.errors import ConfigError, InputError
 from forescale.scaling.columns import apply_mapping, evaluations, normal, text_of
+from forescale.scaling.log_ranks import one_rank
 
 Array = npt.NDArray[np.float64]
 
@@ -99,10 +100,11 @@ def read_curve(path: str | Path, *, metric: str | None = None, columns: Sequence
     if not path.exists():
         raise InputError(f"there is no log at {path}", remedy="give a run's folder or a log file", file=path)
     try:
-        text = _ANSI.sub("", path.read_text(encoding="utf-8-sig", errors="replace"))
+        text, said = one_rank(_ANSI.sub("", path.read_text(encoding="utf-8-sig", errors="replace")))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", file=path) from None
     points, kind = _read(text, path, metric, columns)
+    points.warnings += said
     if not points.rows:
         raise InputError(
             f"{path} holds no loss curve that is understood",
@@ -119,8 +121,8 @@ def _read(text: str, path: Path, metric: str | None, columns: Sequence[str]) -> 
     start = text.lstrip()[:1]
     if path.suffix.lower() == ".csv":
         return _from_table(list(csv.DictReader(io.StringIO(text))), "csv", metric, columns)
-    if start == "[" and not re.match(r"\[[^\[\]{}]*\w=|\[\d{4}-", text.lstrip()):
-        return _from_json_list(text, metric, columns)
+    if start == "[" and (listed := _json_list(text)) is not None:  # lines of text logs begin with [ too
+        return _from_json_list(listed, metric, columns)
     if start == "{":
         rows, warnings = _json_lines(text)
         points, kind = _from_table(rows, "jsonl", metric, columns)
@@ -175,12 +177,16 @@ def _json_lines(text: str) -> tuple[list[Mapping[str, Any]], list[str]]:
     return rows, [said] if said else []
 
 
-def _from_json_list(text: str, metric: str | None, columns: Sequence[str]) -> tuple[_Points, str]:
-    """A list of rows, or TensorBoard's [[wall time, step, value], ...]."""
+def _json_list(text: str) -> list[Any] | None:
     try:
         rows = json.loads(text)
     except json.JSONDecodeError:
-        return _Points(), ""
+        return None
+    return rows if isinstance(rows, list) else None
+
+
+def _from_json_list(rows: list[Any], metric: str | None, columns: Sequence[str]) -> tuple[_Points, str]:
+    """A list of rows, or TensorBoard's [[wall time, step, value], ...]."""
     if rows and isinstance(rows[0], list):
         points = _Points(columns={"loss": "value", "step": "step"})
         for row in rows:

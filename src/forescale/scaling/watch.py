@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t as student
 
-from forescale.base.records.watch import InFlight, Rise, Watch
+from forescale.base.records.watch import InFlight, LeftBy, Rise, Watch
 from forescale.scaling.curve_fit import GAIN, POWERS, Ahead, look_ahead
 from forescale.scaling.logs import Curve, read_curve
 from forescale.scaling.rates import Rates, possible
@@ -88,6 +88,7 @@ def watch(
     if band is None and total is not None:
         band = next((look.interval for look in history if look.step >= BAND_FROM * total), None)
     known = total is not None and total >= now
+    left, left_by = _left(curve, history, band, rise)
     return Watch(
         source=curve.source,
         format=curve.format,
@@ -104,7 +105,8 @@ def watch(
         schedules=look_ahead(curve, ways).schedules if history else {},
         history=history,
         band=band,
-        left_since=_left_since(history, band),
+        left_since=left,
+        left_by=left_by,
         rising=rise,
         warnings=warnings,
     )
@@ -223,20 +225,54 @@ def _recent(curve: Curve, factor: Array) -> float:
     return float(curve.loss[at].mean())
 
 
+def _smooth(curve: Curve) -> Array:
+    """ln loss as the median of SMOOTH points; the first is at the point SMOOTH - 1."""
+    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(np.log(curve.loss), SMOOTH), axis=1))
+
+
 def rising(curve: Curve) -> Rise | None:
     """Since when, and by how much, the loss has risen above its lowest by more than its noise; None: it has not."""
     log_loss = np.log(curve.loss)
     if len(log_loss) < 4 * SMOOTH:
         return None
     noise = 1.4826 * float(np.median(np.abs(np.diff(log_loss)))) / math.sqrt(2.0)
-    smooth = np.median(np.lib.stride_tricks.sliding_window_view(log_loss, SMOOTH), axis=1)
+    smooth = _smooth(curve)
     lowest = int(smooth.argmin())
     by = float(smooth[-1] - smooth[lowest])
     error = noise / math.sqrt(SMOOTH)
     if by < RISE + RISE_NOISE * error:
         return None
-    low = np.flatnonzero(smooth <= smooth[lowest] + max(2.0 * error, 0.1 * by))
+    low = np.flatnonzero(smooth <= smooth[lowest] + max(2.0 * error, min(0.1 * by, RISE)))
     return Rise(since=float(curve.step[low[-1] + SMOOTH - 1]), by=math.expm1(by))
+
+
+def _left(
+    curve: Curve, history: list[InFlight], band: tuple[float, float] | None, rise: Rise | None
+) -> tuple[float | None, LeftBy | None]:
+    """Since when, and by what, the run is outside its band: its loss where it rises, else its expected final loss.
+
+    A forecast from within a rise supposes that the loss comes back and leaves the band late, or not at all.
+    """
+    by_forecast = _left_since(history, band)
+    if rise is None or band is None or (by_forecast is not None and by_forecast < rise.since):
+        return by_forecast, None if by_forecast is None else "forecast"
+    by_loss = _risen_out(curve, history, band, rise)
+    if by_loss is not None:
+        return by_loss, "loss"
+    return by_forecast, None if by_forecast is None else "forecast"
+
+
+def _risen_out(curve: Curve, history: list[InFlight], band: tuple[float, float], rise: Rise) -> float | None:
+    """First step since which the loss, less all the fall that was to come before its rise, stays above the band."""
+    before = [look for look in history if look.step <= rise.since]
+    step, smooth = curve.step[SMOOTH - 1 :], _smooth(curve)
+    if not before or before[-1].step < step[0]:
+        return None
+    last = before[-1]
+    to_come = math.log(last.median) - float(smooth[np.flatnonzero(step <= last.step)[-1]])
+    inside = np.flatnonzero(smooth + min(to_come, 0.0) <= math.log(band[1]))
+    first = int(inside[-1]) + 1 if len(inside) else 0
+    return None if first >= len(step) else float(step[first])
 
 
 def _left_since(history: list[InFlight], band: tuple[float, float] | None) -> float | None:

@@ -26,6 +26,10 @@ class Assumption(Record):
     target: Any = None
     charged: float = 0.0
     """Relative standard deviation added to the interval for this difference."""
+    raised: float = 0.0
+    """Fraction by which the forecast itself is higher for it: a learning rate or batch away from the best."""
+    why: str = ""
+    """What is charged by; empty where nothing differs."""
 
 
 class Forecast(Record):

@@ -98,6 +98,14 @@ class PowerLaw(Record):
     """Mean excess loss (fraction) of this law's choice on larger cells that were left out of its fit."""
     n: int = 0
     """Cells (settings of size and tokens) the law rests on."""
+    curvature: float | None = None
+    """d² ln L / d ln(value)² at the best value: what being off it costs. None: published laws, which say none."""
+    skew: float | None = None
+    """s of (e^su - su - 1) / s², u = ln(value / best): above 0 the loss rises faster above the best than below it."""
+    cross: float | None = None
+    """d² ln L / d ln(lr) d ln(batch); None: one of the two has no law."""
+    tried: Interval | None = None
+    """Lowest and highest ln(value / best) among the runs."""
 
     def value(
         self, *, flops: float | None = None, size: float | None = None, tokens: float | None = None,

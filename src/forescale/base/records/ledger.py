@@ -78,6 +78,15 @@ class Coverage(Record):
     interval: tuple[float, float]
 
 
+class ChangedFile(Record):
+    """A plan or a run's record that is not what its line says."""
+
+    file: str
+    line: int
+    """Number of the ledger's record that it does not match."""
+    what: str
+
+
 class LedgerView(Record):
     """All of the ledger, added up."""
 
@@ -90,6 +99,8 @@ class LedgerView(Record):
     """First line of the file (from 1) at which the chain does not close: edited, removed, moved or put in."""
     torn_lines: list[int] = Field(default_factory=list)
     """Lines of the file cut off in mid-write (a crash): ignored, and shown."""
+    changed: list[ChangedFile] = Field(default_factory=list)
+    """Plans and records of the workspace that were edited after their lines were written."""
     digest: str = ""
     """Digest of the last line: publish it, and nobody can change what is above."""
     warnings: list[str] = Field(default_factory=list)

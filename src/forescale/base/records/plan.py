@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -168,7 +168,12 @@ class Plan(Record):
     @property
     def digest(self) -> str:
         """SHA-256 over the whole plan: what the ledger seals."""
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+        return self.digest_of(self.to_json())
+
+    @staticmethod
+    def digest_of(fields: Any) -> str:
+        """The digest of a plan's JSON, as its file has it."""
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 class Plans(Record):

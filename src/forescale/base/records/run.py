@@ -17,6 +17,8 @@ RUN_COLUMNS = (
     "validation", "tokenizer", "status",
 )  # fmt: skip
 """Columns of `ladders/NAME/runs.csv`, in this order."""
+OPTIMIZER = "adamw"
+"""The one that runs are trained with, as their table names it."""
 
 
 class RunRecord(Record):
@@ -71,7 +73,7 @@ class RunRecord(Record):
             "d_ffn": int(shape.d_ffn), "vocab_size": shape.vocab_size, "seq_len": shape.seq_len,
             "lr": self.learning_rate, "batch_tokens": self.batch_tokens, "steps": self.steps, "seed": self.seed,
             "warmup_tokens": self.warmup_steps * self.batch_tokens, "weight_decay": self.weight_decay,
-            "optimizer": "adamw", "schedule": self.schedule, "loss": loss.nats_per_token if loss else None,
+            "optimizer": OPTIMIZER, "schedule": self.schedule, "loss": loss.nats_per_token if loss else None,
             "bpb": loss.bits_per_byte if loss else None, "bigram_bpb": self.bigram_bpb,
             "unique_tokens": self.unique_tokens, "hardware_flops": shape.hardware_flops_per_token * self.tokens,
             "seconds": self.seconds, "validation": self.validation_id, "tokenizer": self.tokenizer,

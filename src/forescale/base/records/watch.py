@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from forescale.base.records.record import Record
+
+LeftBy = Literal["loss", "forecast"]
 
 
 class InFlight(Record):
@@ -54,7 +58,10 @@ class Watch(Record):
     band: tuple[float, float] | None = None
     """The sealed interval, or the first in-flight one."""
     left_since: float | None = None
-    """Step since which the expected final loss has lain outside the band; None: it is inside."""
+    """Step since which the run has been outside the band, by what `left_by` says; None: it is inside."""
+    left_by: LeftBy | None = None
+    """`loss`: it has risen so far that, with all the fall still to come, it ends above the band. `forecast`: the final
+    loss expected from each look since has lain outside."""
     rising: Rise | None = None
     """None: the loss lies where its lowest was, within its noise."""
     warnings: list[str] = Field(default_factory=list)
