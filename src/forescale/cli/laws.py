@@ -60,6 +60,13 @@ class Objective(enum.StrEnum):
     money = "money"
 
 
+class Sharding(enum.StrEnum):
+    """What copies of a model share out."""
+
+    full = "full"
+    zero1 = "zero1"
+
+
 def register(app: typer.Typer) -> None:
     """Add these verbs."""
     verb(app, "fit", panel=PANEL)(fit)
@@ -224,6 +231,14 @@ def plan(
         float | None,
         typer.Option("--serve-tokens", parser=number, metavar="T", help="Tokens it will serve in its life."),
     ] = None,
+    sharding: Annotated[
+        Sharding | None,
+        typer.Option(
+            "--sharding",
+            metavar="full|zero1",
+            help="What copies of the model share out: all of its state (full, the default), or the optimizer alone.",
+        ),
+    ] = None,
     objective: Annotated[
         Objective, typer.Option("--objective", metavar="flops|hours|money", help="What is made small.")
     ] = Objective.flops,
@@ -243,7 +258,7 @@ def plan(
         flops=flops, tokens=tokens, days=days, minutes=minutes, money=money, gpus=gpus, device=device, price=price,
         utilisation=utilisation, laws=laws, recipe=recipe, shape=values(shape, "--shape"),
         unique_tokens=unique_tokens, serve_tokens=serve_tokens, objective=objective.value, beside=beside or (),
-        out=out, workspace=common.workspace, overrides=common.set,
+        sharding=sharding.value if sharding else None, out=out, workspace=common.workspace, overrides=common.set,
     )  # fmt: skip
 
 

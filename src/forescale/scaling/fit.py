@@ -29,6 +29,7 @@ from forescale.scaling.admissible import MINIMUM_STEPS, Rungs, judge
 from forescale.scaling.compute_law import fit_compute, frontier
 from forescale.scaling.compute_said import SHARED_FACTOR
 from forescale.scaling.core import Core, fit_core, largest_of, self_check
+from forescale.scaling.derive import trained_flops
 from forescale.scaling.ensemble import FORMS, MEMBERS, PLAIN
 from forescale.scaling.far_rows import ABOVE, BELOW, far_rows, far_warning
 from forescale.scaling.hyper import fit_hyper
@@ -98,6 +99,7 @@ def fit(
         runs=RunsSummary(
             used=int(sum(len(m) for m in ready.used.members)),
             tuning=ready.beaten,
+            flops=trained_flops(table.flops, table.trunk),
             left_out=sorted([*table.left_out, *ready.dropped], key=lambda out: out.row),
         ),
         surface=parts.surface,

@@ -264,6 +264,7 @@ class _Maker:
                 "correlation": correlation,
                 "residual_sd": self._shifts(kind)[0],
                 "band": self.band,
+                "curvature": self.fitted.batch_curvature if kind == "batch" else None,
                 "held_out": self.held_out,
                 "n": len(self.cells),
             }

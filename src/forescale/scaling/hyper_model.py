@@ -87,6 +87,11 @@ class Fitted:
         log_hx, log_hy, _, _, raw = self.shape
         return -MAX_COUPLING * math.tanh(raw) * math.exp(0.5 * (log_hy - log_hx))
 
+    @property
+    def batch_curvature(self) -> float:
+        """d² ln L / dy² of a batch whose learning rate is the best one for it: S at its lowest along u."""
+        return math.exp(self.shape[1]) * (1.0 - (MAX_COUPLING * math.tanh(self.shape[4])) ** 2)
+
     def optimum(self, cells: Sequence[Cell]) -> tuple[Array, Array]:
         """x* and y* of cells; nan where a law is missing."""
         return _optima(self.theta, self.rate, self.batch, cells, self.centre)

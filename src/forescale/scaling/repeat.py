@@ -107,3 +107,33 @@ def split_served(around: Around, serve_tokens: float) -> tuple[float, float]:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if imbalance(middle) < 0 else (low, middle)
     return around.m * math.exp(-low), around.tokens * math.exp(low)
+
+
+def cheapest_served(
+    sizes: Sequence[float], log_losses: Sequence[Callable[[float], float]], flops: float, serve: float, start: int
+) -> int:
+    """Which of `sizes` (M), trained on `flops`, no other undercuts in training plus serving at its loss.
+
+    `log_losses`: of each size by tokens, falling. From `start` it goes to the size that reaches that one's loss for
+    least, and on from there: few steps, since the loss hardly moves.
+    """
+    chosen, seen = start, set[int]()
+    while chosen not in seen:
+        seen.add(chosen)
+        target = log_losses[chosen](flops / sizes[chosen])
+        prices = [
+            m * (_tokens_for(loss, target, flops / m) + serve / 3.0) for m, loss in zip(sizes, log_losses, strict=True)
+        ]
+        chosen = prices.index(min(prices))
+    return chosen
+
+
+def _tokens_for(log_loss: Callable[[float], float], target: float, near: float) -> float:
+    """Tokens that bring a falling loss to `target`, within a factor of 100 of `near`; infinite where none do."""
+    low, high = near / 100.0, near * 100.0
+    if log_loss(high) > target:
+        return math.inf
+    for _ in range(24):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if log_loss(middle) > target else (low, middle)
+    return high

@@ -32,6 +32,8 @@ class RunsSummary(Record):
     """How many rows the laws rest on, and which they do not."""
 
     used: int
+    flops: float | None = None
+    """Compute of all rows but unusable ones, as the laws count it: what the laws cost. None: not known."""
     tuning: int = 0
     """Rows that another rate or batch of the same size and tokens beat: they serve the laws of rate and batch only."""
     left_out: list[LeftOut] = Field(default_factory=list)
@@ -94,6 +96,8 @@ class PowerLaw(Record):
     """Standard deviation of ln(value) around the law."""
     band: float | None = None
     """Fraction above the best loss within which a setting counted as near-optimal."""
+    curvature: float | None = None
+    """d² ln(loss) / d ln(value)² beside the law, of a batch at the best learning rate for each batch."""
     held_out: float | None = None
     """Mean excess loss (fraction) of this law's choice on larger cells that were left out of its fit."""
     n: int = 0
