@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from forescale.base.shape import ModelShape
 from forescale.scaling.guide import Guide
+from forescale.scaling.shapes import size_of
 
 CURVATURE = 0.012
 """h where laws have none: Step Law's 11 public cells have 0.010 to 0.014 (`python -m benchmarks.hyper`)."""
@@ -48,6 +49,10 @@ class EqualLoss:
         """Whose h that is, in words."""
         return "these laws' own response to the batch" if self.guide.batch.law.curvature else CURVATURE_SOURCE
 
+    def _loss(self, near: float) -> Callable[[float], float]:
+        size = size_of(self.shape, self.guide.laws.scale)
+        return self.guide.log_loss(self.shape.flops_per_token, size, near)
+
     def best(self, tokens: float) -> float:
         """B*, in tokens."""
         return self.guide.batch.value(self.shape, tokens, math.nan)
@@ -58,13 +63,13 @@ class EqualLoss:
 
     def worth(self, batch: float, tokens: float) -> float:
         """Tokens at the law's batch that reach the loss of `tokens` at `batch`."""
-        loss = self.guide.log_loss(self.shape, tokens)
+        loss = self._loss(tokens)
         target = loss(tokens) + self.excess(batch, tokens)
         return tokens if target <= loss(tokens) else _crossing(lambda t: loss(t) - target, tokens / LEAST, tokens)
 
     def tokens(self, batch: float, worth: float) -> float | None:
         """Tokens at `batch` that reach the loss of `worth` tokens at the law's batch; None: not 16 times as many do."""
-        loss = self.guide.log_loss(self.shape, worth)
+        loss = self._loss(worth)
         target = loss(worth)
 
         def over(tokens: float) -> float:

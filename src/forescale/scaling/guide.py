@@ -157,19 +157,18 @@ class Guide:
         lossless = laws.surface is None and laws.predictive is None
         return not lossless and laws.line is None and size_for(laws, 1e9) is not None
 
-    def log_loss(self, shape: ModelShape, near: float) -> Callable[[float], float]:
-        """ln L of a shape by tokens, up to a constant: the laws' own, else around the optimum of the compute of `near`
-        tokens, the reducible share of the loss being that of the frontier."""
+    def log_loss(self, m: float, size: float, near: float) -> Callable[[float], float]:
+        """ln L by tokens, up to a constant, at M and the size in the laws' unit: the laws' own, else around the optimum
+        of the compute of `near` tokens, the reducible share of the loss being that of the frontier."""
         from forescale.scaling.forecast import expected
 
-        size = size_of(shape, self.laws.scale)
         if self.knows_loss:
             return lambda tokens: math.log(expected(self.laws, size, tokens))
-        flops, frontier = shape.flops_per_token * near, self.frontier
+        flops, frontier = m * near, self.frontier
         around = Around(*self.split(flops), *self.slopes())
         own = flops if self.laws.compute is None else self.laws.flops_factor * size * near
         reducible = frontier.k * own**-frontier.alpha
-        return lambda tokens: math.log(frontier.E + reducible * around.loss(shape.flops_per_token, tokens))
+        return lambda tokens: math.log(frontier.E + reducible * around.loss(m, tokens))
 
     def beyond(self, shape: ModelShape, tokens: float) -> float | None:
         """How far a run's compute, as the laws count it, lies beyond what they were measured on; None: not known."""

@@ -21,8 +21,10 @@ from forescale.scaling.training import Training, decide
 
 SIZE_STEP, SERVE_STEP = 0.12, 0.03
 """Sizes tried where tokens repeat, and where they are served, are so far apart in ln M."""
+BESIDE = range(-60, 61)
+"""Half hundredths of ln M around a served size at which shapes are tried."""
 SMALLEST = 3.6
-"""ln of how much smaller than the laws' the smallest of them is: a thirty-sixth."""
+"""ln of how many times smaller than the laws' the smallest of them is: a thirty-sixth."""
 
 
 @dataclass(frozen=True)
@@ -150,28 +152,42 @@ def _split(asked: Asked, guide: Guide, wishes: Wishes) -> Split:
 
 
 def _served(around: repeat.Around, guide: Guide, serve: float, rules: ShapeRules) -> Split:
-    """The shape that no other of equal loss undercuts in training and serving, among those of the same compute."""
+    """The shape that no other of equal loss undercuts in training and serving: found along sizes as a continuum, then
+    among the shapes around it, which differ by a few percent in what a FLOP buys."""
     m, _ = repeat.split_served(around, serve)
     shape, whose = nearest(m, rules), guide.whose_slopes()
+    words = "by these slopes the size whose training and serving together cost least for its loss"
     if guide.knows_loss:
-        shapes = _smaller(around.m, SERVE_STEP, rules)
-        losses = [guide.log_loss(one, around.flops / one.flops_per_token) for one in shapes]
+        scale, whose, flops = guide.laws.scale, OWN_LOSS, around.flops
+        sizes = [around.m * math.exp(-SERVE_STEP * k) for k in range(math.ceil(SMALLEST / SERVE_STEP))]
+        losses = [guide.log_loss(one, guide.family.convert(one, "M", scale), flops / one) for one in sizes]
+        start = min(range(len(sizes)), key=lambda i: abs(math.log(sizes[i] / m)))
+        m = sizes[repeat.cheapest_served(sizes, losses, flops, serve, start, 1)[0]]
+        shapes = list(dict.fromkeys(nearest(m * math.exp(k / 200.0), rules) for k in BESIDE))
         sizes = [one.flops_per_token for one in shapes]
-        start = min(range(len(shapes)), key=lambda i: abs(math.log(sizes[i] / m)))
-        chosen = repeat.cheapest_served(sizes, losses, around.flops, serve, start)
-        shape, whose = shapes[chosen], OWN_LOSS
-        m = sizes[chosen]
+        losses = [
+            guide.log_loss(one.flops_per_token, size_of(one, scale), flops / one.flops_per_token) for one in shapes
+        ]
+        start = min(range(len(sizes)), key=lambda i: abs(math.log(sizes[i] / m)))
+        chosen, undercut = repeat.cheapest_served(sizes, losses, flops, serve, start, len(sizes))
+        shape = shapes[chosen]
+        m = shape.flops_per_token
+        less = "less " if undercut < 5e-4 else f"over {undercut:.1%} less "
+        words = (
+            f"of {len(shapes)} shapes with an M from {min(sizes):.3g} to {max(sizes):.3g} none costs {less}in training"
+            " and serving together for its loss"
+        )
     words = (
         f"for {serve:.3g} served tokens the model is {shape.flops_per_token / around.m:.2f} x the compute-optimal size:"
-        f" of the shapes tried, about {SERVE_STEP:.0%} apart, none costs less in training and serving together at its"
-        f" loss, weighed by {whose}"
+        f" {words} (weighed by {whose})"
     )
     return Split(shape, 0.0, m, whose, (words,))
 
 
-def _smaller(m: float, step: float, rules: ShapeRules) -> list[ModelShape]:
-    """Shapes of up to `m`, so far apart, down to a few hundredths of it; the largest first."""
-    return list(dict.fromkeys(nearest(m * math.exp(-step * k), rules) for k in range(math.ceil(SMALLEST / step))))
+def _smaller(m: float, rules: ShapeRules) -> list[ModelShape]:
+    """Shapes of up to `m`, down to a thirty-sixth of it; the largest first."""
+    steps = range(math.ceil(SMALLEST / SIZE_STEP))
+    return list(dict.fromkeys(nearest(m * math.exp(-SIZE_STEP * k), rules) for k in steps))
 
 
 def _repeating(around: repeat.Around, before: Split, guide: Guide, unique: float, rules: ShapeRules) -> Split:
@@ -179,7 +195,7 @@ def _repeating(around: repeat.Around, before: Split, guide: Guide, unique: float
     from forescale.scaling.forecast import expected, size_for
 
     assert before.wanted is not None
-    shapes = _smaller(before.wanted, SIZE_STEP, rules)
+    shapes = _smaller(before.wanted, rules)
     laws, whose = guide.laws, guide.whose_slopes()
     if guide.knows_loss:
         choices = [(size_of(one, laws.scale), around.flops / one.flops_per_token) for one in shapes]

@@ -7,6 +7,7 @@ Table 3 and of the tiny ladders that were found to train well (d=32 L=2, d=64 L=
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -210,7 +211,7 @@ def nearest(size: float, rules: ShapeRules, *, scale: Scale = "M") -> ModelShape
     best, best_price = None, math.inf
     bent = rules.n_layer is not None or rules.d_model is not None or rules.n_head is not None
     hint = size if scale == "M" else 6.0 * size
-    for d_model in _widths(rules):
+    for d_model in _widths(rules) if rules.n_layer is None else _widths_beside(size, rules, scale, hint):
         for n_layer in _depths(size, d_model, rules, scale, hint):
             shape = rules.build(d_model, n_layer, hint)
             off = abs(math.log(size_of(shape, scale) / size))
@@ -263,6 +264,18 @@ def _widths(rules: ShapeRules) -> list[int]:
     between = [w for w in range(8, 129, 8) if w < unit or unit <= 16]
     widths = {*between, *(unit * c for c in counts)}
     return sorted(w for w in widths if w % (rules.n_kv_head or 1) == 0)  # else their heads do not share the width
+
+
+def _widths_beside(size: float, rules: ShapeRules, scale: Scale, hint: float) -> list[int]:
+    """Where the layers are fixed: the two widths, of all multiples of the head's, that enclose the size."""
+    assert rules.n_layer is not None
+    widths, layers = _widths(rules), rules.n_layer
+    if len(widths) > 1:
+        unit = rules.head_dim
+        whole = range(unit, widths[-1] + 1, unit)
+        widths = sorted({*widths, *(w for w in whole if w % (rules.n_kv_head or 1) == 0)})
+    at = bisect.bisect(widths, size, key=lambda width: size_of(rules.build(width, layers, hint), scale))
+    return widths[max(0, at - 1) : at + 1]
 
 
 def _depths(size: float, d_model: int, rules: ShapeRules, scale: Scale, hint: float) -> list[int]:
