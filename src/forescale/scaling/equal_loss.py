@@ -18,7 +18,7 @@ from forescale.scaling.guide import Guide
 from forescale.scaling.shapes import size_of
 
 CURVATURE = 0.012
-"""h where laws have none: Step Law's 11 public cells have 0.010 to 0.014 (`python -m benchmarks.hyper`)."""
+"""h where laws have none: Step Law's 11 public cells have 0.011 to 0.015 (`python -m benchmarks.hyper`)."""
 CURVATURE_SOURCE = "the public grid of Step Law (arXiv 2503.04715)"
 MOST = 16.0
 """Factor of tokens beyond which another batch is not followed (our choice)."""
