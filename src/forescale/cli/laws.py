@@ -67,6 +67,19 @@ class Sharding(enum.StrEnum):
     zero1 = "zero1"
 
 
+ObjectiveOption = Annotated[
+    Objective, typer.Option("--objective", metavar="flops|hours|money", help="What is made small.")
+]
+ShardingOption = Annotated[
+    Sharding | None,
+    typer.Option(
+        "--sharding",
+        metavar="full|zero1",
+        help="What copies of the model share out: all of its state (full, the default), or the optimizer alone.",
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add these verbs."""
     verb(app, "fit", panel=PANEL)(fit)
@@ -231,17 +244,8 @@ def plan(
         float | None,
         typer.Option("--serve-tokens", parser=number, metavar="T", help="Tokens it will serve in its life."),
     ] = None,
-    sharding: Annotated[
-        Sharding | None,
-        typer.Option(
-            "--sharding",
-            metavar="full|zero1",
-            help="What copies of the model share out: all of its state (full, the default), or the optimizer alone.",
-        ),
-    ] = None,
-    objective: Annotated[
-        Objective, typer.Option("--objective", metavar="flops|hours|money", help="What is made small.")
-    ] = Objective.flops,
+    sharding: ShardingOption = None,
+    objective: ObjectiveOption = Objective.flops,
     beside: Annotated[
         list[str] | None,
         typer.Option("--beside", metavar="PLAN", help="Kept plans (names, files, plans/) for the same table."),

@@ -96,12 +96,7 @@ def fit(
         scale=table.scale,
         unit=table.unit,
         level=level,
-        runs=RunsSummary(
-            used=int(sum(len(m) for m in ready.used.members)),
-            tuning=ready.beaten,
-            flops=trained_flops(table.flops, table.trunk),
-            left_out=sorted([*table.left_out, *ready.dropped], key=lambda out: out.row),
-        ),
+        runs=_summary(ready),
         surface=parts.surface,
         allocation=parts.allocation,
         learning_rate=rate,
@@ -148,6 +143,16 @@ def fit(
             remedy="add runs at other budgets and sizes (forescale ladder suggest)",
         )
     return laws
+
+
+def _summary(ready: Prepared) -> RunsSummary:
+    table = ready.table
+    return RunsSummary(
+        used=int(sum(len(m) for m in ready.used.members)),
+        tuning=ready.beaten,
+        flops=trained_flops(table.flops, table.trunk),
+        left_out=sorted([*table.left_out, *ready.dropped], key=lambda out: out.row),
+    )
 
 
 def doubted(regime: Regime, design: Design) -> Regime:
