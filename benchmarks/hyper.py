@@ -4,7 +4,9 @@
 
 Step Law's public cells (`steplaw_dense_small.csv`): the laws are fitted on the smallest 3, 4, 6 and 8 cells, their
 choice for each larger cell is read off that cell's own smooth surface. Beside them: published laws, which saw none of
-these cells but Step Law's own (fitted on all of them, so that its figure is in-sample).
+these cells but Step Law's own (fitted on all of them, so that its figure is in-sample). Last: how the loss of each cell
+rises beside its best batch, at the best rate tried for each batch: what `scaling/equal_loss.py` takes where laws have no
+response of their own.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from forescale.scaling.table import read_runs
 
 BAND = 0.0025
 TRAINED_ON = (3, 4, 6, 8)
+NEAR = 1.6
+"""Batches up to five times the best or a fifth of it."""
 
 
 def steplaw_cells() -> list[tuple[Cell, Smooth]]:
@@ -77,6 +81,18 @@ def by_published(cells: list[tuple[Cell, Smooth]]) -> list[dict[str, object]]:
     return rows
 
 
+def curvatures(cells: list[tuple[Cell, Smooth]]) -> list[float]:
+    """d² ln L / d ln B² of each cell: a parabola through its lowest losses by batch, up to NEAR from the best batch."""
+    found = []
+    for cell, _ in cells:
+        batches = np.unique(np.round(cell.y, 3))
+        lowest = np.array([cell.l[np.abs(cell.y - one) < 0.01].min() for one in batches])
+        away = batches - batches[lowest.argmin()]
+        near = np.abs(away) < NEAR
+        found.append(2.0 * float(np.polyfit(away[near], lowest[near], 2)[0]))
+    return found
+
+
 def _row(name: str, excess: list[float], note: str) -> dict[str, object]:
     return {
         "laws": name,
@@ -96,6 +112,12 @@ def main() -> None:
     lines = ["| laws | cells judged on | mean excess % | largest % | law in |", "| --- | --- | --- | --- | --- |"]
     lines += [
         f"| {r['laws']} | {r['cells']} | {r['mean_percent']:.3f} | {r['max_percent']:.3f} | {r['note']} |" for r in rows
+    ]
+    found = curvatures(cells)
+    lines += [
+        "",
+        "Beside a cell's best batch, at the best rate for each, the loss rises by h/2 ln²(B / B*) with h =",
+        f"{np.median(found):.4f} in the median cell ({min(found):.4f} to {max(found):.4f}).",
     ]
     print("\n".join(lines))
     if "--write" in sys.argv:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas
 import polars
 import pyarrow
@@ -14,6 +15,7 @@ import pytest
 from forescale.base.errors import ConfigError, InputError
 from forescale.base.shape import ModelShape
 from forescale.scaling.columns import guess
+from forescale.scaling.derive import trained_flops
 from forescale.scaling.table import read_runs
 
 ROWS = [
@@ -218,3 +220,9 @@ def test_units_that_are_counted_from_one_shape_are_no_choice_to_warn_of():
     bare = [{key: row[key] for key in ("flops_per_token", "params", "tokens", "loss")} for row in ours]
     assert any(said in w for w in read_runs(bare).warnings)
     assert not any(said in w for w in read_runs(bare, scale="N2").warnings)
+
+
+def test_branches_of_a_trunk_paid_for_it_once() -> None:
+    """The longest branch is whole; another adds its own decay, the last fifth of its tokens."""
+    total = trained_flops(np.array([10.0, 4.0, 7.0]), np.array([0, 0, 1]))
+    assert total == pytest.approx(10.0 + 0.2 * 4.0 + 7.0)

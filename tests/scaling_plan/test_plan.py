@@ -9,7 +9,7 @@ import pytest
 
 from forescale.base.config import ModelSection, ScheduleSection
 from forescale.base.errors import ConfigError
-from forescale.base.records.laws import Allocation, Laws, PowerLaw
+from forescale.base.records.laws import Allocation, Laws, PowerLaw, RunsSummary
 from forescale.base.records.plan import Plan
 from forescale.base.shape import ModelShape
 from forescale.scaling import layout, published, repeat
@@ -207,6 +207,9 @@ def test_a_shape_bent_by_what_is_fixed_is_said() -> None:
         ({"flops": 1e22, "shape": {"d_ffn": 1}}, "d_ffn = 1 is not between 8 and 1024000"),
         ({"flops": 1e22, "shape": {"d_model": 4096, "d_ffn": 8}}, "permitted here: 256 to 524288"),
         ({"flops": 1e22, "shape": {"d_model": 4096, "n_head": 1}}, "head_dim = 4096"),
+        ({"flops": 1e22, "shape": {"d_model": 8}}, "no shape with d_model = 8 has 5.87e+10 FLOPs a token"),
+        ({"flops": 1e18, "shape": {"n_head": 64}}, "1.05e+10 (2 x 8192) to"),
+        ({"flops": 1e22, "shape": {"n_layer": 3, "n_head": 4}}, "1.37e+08 (3 x 512) to 1.37e+08 (3 x 512)"),
         ({"flops": 1e22, "model": ModelSection(d_model=2048, n_head=7)}, "not divisible by n_head"),
         ({"flops": 1e20, "utilisation": 1.5}, "share of the peak"),
         ({"flops": 1e20, "unique_tokens": -1.0}, "unique-tokens"),
@@ -336,6 +339,29 @@ def test_a_served_split_is_the_cheapest_of_its_loss() -> None:
         assert other * (same_loss_tokens + serve / 3) > price
 
 
+def test_a_served_shape_is_undercut_by_none_beside_it() -> None:
+    laws, serve = published.laws("epoch"), 1e12
+    made = plan(laws, flops=1e21, serve_tokens=serve)
+    assert laws.surface is not None
+    loss, price = laws.surface.loss(made.model.params, made.tokens), made.flops_per_token * (made.tokens + serve / 3)
+    reducible = laws.surface.B / (loss - laws.surface.E - laws.surface.A * made.model.params**-laws.surface.alpha)
+    assert reducible ** (1 / laws.surface.beta) == pytest.approx(made.tokens)
+    for k in range(-12, 13):
+        other = nearest(made.flops_per_token * math.exp(0.02 * k), ShapeRules())
+        left = loss - laws.surface.E - laws.surface.A * other.params**-laws.surface.alpha
+        if left > 0:
+            tokens = (laws.surface.B / left) ** (1 / laws.surface.beta)
+            assert other.flops_per_token * (tokens + serve / 3) > 0.995 * price
+    assert any("shapes with an M from" in w for w in made.warnings)
+
+
+@pytest.mark.parametrize("fixed", [{"n_layer": 2}, {"n_layer": 3}, {"n_layer": 200}, {"d_model": 1024}, {"n_head": 4}])
+def test_one_fixed_part_does_not_move_the_size(fixed: dict) -> None:
+    made = plan("deepseek", flops=1e22, shape=fixed)
+    assert made.flops_per_token == pytest.approx(made.laws_say.flops_per_token, rel=0.04)
+    assert all(getattr(made.model, key) == value for key, value in fixed.items())
+
+
 def test_layouts_fit_and_explain() -> None:
     shape = plan("deepseek", recipe=RECIPES / "deepseek-67b.toml").model.shape
     chosen, reasons = layout.choose(shape, 18_874_368, 8.65e23, 1024, device("h800"), 0.4)
@@ -398,6 +424,10 @@ def test_pareto_trades_tokens_for_time() -> None:
 def test_ladder_share_and_checkpoint() -> None:
     made = plan("deepseek", flops=1e20, ladder_flops=1e19)
     assert made.cost.ladder_share == pytest.approx(1e19 / (made.flops + 1e19))
+    laws = published.laws("epoch").model_copy(update={"runs": RunsSummary(used=9, flops=1e19)})
+    outside = plan(laws, flops=1e20)  # as those laws count: 6 x N2 x D
+    own = 6 * outside.model.params * outside.tokens
+    assert outside.cost.ladder_share == pytest.approx(1e19 / (1e19 + own))
     assert made.checkpoint_gib == pytest.approx(12 * made.model.params / 2**30, rel=1e-6)
 
 

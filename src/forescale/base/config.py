@@ -117,6 +117,9 @@ class ParallelSection(Section):
     """Ranks that share each matrix (paper 2.4). Default 1."""
     pipeline: int = Field(1, ge=1)
     """Ranks that share the layers (paper 2.4). Default 1."""
+    sharding: Literal["full", "zero1"] | None = None
+    """What a plan takes the copies of the model to share out: `full`, weights, gradients and optimizer (ZeRO-3, FSDP);
+    `zero1`, the optimizer alone (ZeRO-1, paper 2.4). It moves the memory and so the layout. Default full."""
 
 
 class CheckpointSection(Section):

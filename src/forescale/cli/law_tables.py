@@ -14,6 +14,10 @@ from forescale.cli.words import duration, num, percent, probability, span, unit
 
 BORROWED = ("allocation of compute", "learning-rate law", "batch law")
 """Laws that a plan may have from others, as it names them."""
+SHARDED = {
+    "full": "weights, gradients and optimizer are sharded over the copies (ZeRO-3; --sharding zero1: only the last)",
+    "zero1": "the optimizer is sharded over the copies, each holds weights and gradients whole (ZeRO-1)",
+}
 LEDGER_COLUMNS = (
     "plan", "run", "kind", "at", "FLOPs", "× ladder", "forecast", "interval", "outcome", "error", "inside", "counts",
 )  # fmt: skip
@@ -204,6 +208,8 @@ def plan(data: Data, out: Console) -> None:
             f"{layout['micro_batch']} sequences a micro-batch, {num(layout['memory_gib_per_device'], 3)} GiB a device, "
             f"{num(layout['days'], 3)} days" + _device(data)
         )
+        if layout.get("sharding"):
+            out.print(f"memory: {SHARDED[layout['sharding']]}")
     if data.get("seconds") is not None:
         out.print(f"time: {duration(data['seconds'])} on this machine, by the speed measured now")
     alone = f" of {data.get('device')} that never wait, at {percent(data.get('utilisation'), 0)} of peak"

@@ -60,6 +60,26 @@ class Objective(enum.StrEnum):
     money = "money"
 
 
+class Sharding(enum.StrEnum):
+    """What copies of a model share out."""
+
+    full = "full"
+    zero1 = "zero1"
+
+
+ObjectiveOption = Annotated[
+    Objective, typer.Option("--objective", metavar="flops|hours|money", help="What is made small.")
+]
+ShardingOption = Annotated[
+    Sharding | None,
+    typer.Option(
+        "--sharding",
+        metavar="full|zero1",
+        help="What copies of the model share out: all of its state (full, the default), or the optimizer alone.",
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add these verbs."""
     verb(app, "fit", panel=PANEL)(fit)
@@ -228,9 +248,8 @@ def plan(
         float | None,
         typer.Option("--serve-tokens", parser=number, metavar="T", help="Tokens it will serve in its life."),
     ] = None,
-    objective: Annotated[
-        Objective, typer.Option("--objective", metavar="flops|hours|money", help="What is made small.")
-    ] = Objective.flops,
+    sharding: ShardingOption = None,
+    objective: ObjectiveOption = Objective.flops,
     beside: Annotated[
         list[str] | None,
         typer.Option("--beside", metavar="PLAN", help="Kept plans (names, files, plans/) for the same table."),
@@ -247,7 +266,7 @@ def plan(
         flops=flops, tokens=tokens, days=days, minutes=minutes, money=money, gpus=gpus, device=device, price=price,
         utilisation=utilisation, laws=laws, recipe=recipe, shape=values(shape, "--shape"),
         unique_tokens=unique_tokens, serve_tokens=serve_tokens, objective=objective.value, beside=beside or (),
-        out=out, workspace=common.workspace, overrides=common.set,
+        sharding=sharding.value if sharding else None, out=out, workspace=common.workspace, overrides=common.set,
     )  # fmt: skip
 
 

@@ -44,6 +44,7 @@ def _column(plan: Data) -> dict[str, str]:
         "warm-up steps": num(plan["warmup_steps"]),
         "devices": f"{num(plan['gpus'])} x {plan['device']}" if plan["device"] and plan["gpus"] else "",
         "data x tensor x pipeline": f"{layout['data']} x {layout['tensor']} x {layout['pipeline']}" if layout else "",
+        "sharded over copies": layout.get("sharding") or "" if layout else "",
         "GiB a device": num(layout["memory_gib_per_device"], 3) if layout else "",
         "utilisation at work": percent(plan["utilisation"], 0) if plan["utilisation"] and plan["gpus"] else "",
         "time at work": percent(layout["busy"], 0) if layout and layout["busy"] is not None else "",

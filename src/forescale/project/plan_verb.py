@@ -12,7 +12,7 @@ from forescale.base.artifact import read_manifest
 from forescale.base.config import ModelSection, ScheduleSection, load_recipe
 from forescale.base.errors import ForescaleError, MissingExtraError
 from forescale.base.records.laws import Laws
-from forescale.base.records.plan import Objective, Plan
+from forescale.base.records.plan import Objective, Plan, Sharding
 from forescale.base.records.run import OPTIMIZER
 from forescale.base.records.spec import Schedule
 from forescale.base.records.tokens import TokensSummary
@@ -38,6 +38,7 @@ class Facts:
     validation_id: str = ""
     ladder_flops: float | None = None
     conditions: dict[str, Any] = field(default_factory=dict)
+    sharding: Sharding | None = None
 
 
 def facts(space: Workspace | None, overrides: Sequence[str] = (), recipe: Path | None = None) -> Facts:
@@ -45,7 +46,7 @@ def facts(space: Workspace | None, overrides: Sequence[str] = (), recipe: Path |
     chosen = recipe or (space.recipe if space else None)
     whole, _ = load_recipe(chosen, overrides)
     if space is None:
-        return Facts(whole.model, whole.schedule)
+        return Facts(whole.model, whole.schedule, sharding=whole.parallel.sharding)
     laws = Laws.read(space.laws / "laws.json") if (space.laws / "laws.json").exists() else None
     tokens = _tokens(space)
     model = whole.model
@@ -63,6 +64,7 @@ def facts(space: Workspace | None, overrides: Sequence[str] = (), recipe: Path |
             "weight_decay": whole.train.weight_decay,
             **_of_training(laws, tokens),
         },
+        sharding=whole.parallel.sharding,
     )
 
 
@@ -97,6 +99,7 @@ def plan_verb(
     name: str | None = None,
     seconds_per_token: Callable[[ModelShape], float] | None = None,
     ranks: int | None = None,
+    sharding: Sharding | None = None,
     kept: bool = True,
 ) -> Plan:
     """Plan for one dial; kept in the workspace (and its ledger) where there is one (`kept`), and at `out`."""
@@ -122,7 +125,7 @@ def plan_verb(
             utilisation=utilisation, model=known.model, schedule=known.schedule, shape=fixed,
             unique_tokens=unique_tokens, serve_tokens=serve_tokens, objective=objective,
             conditions=conditions, ladder_flops=known.ladder_flops, seconds_per_token=seconds,
-            ranks=ranks,
+            ranks=ranks, sharding=sharding or known.sharding,
         )  # fmt: skip
 
     made = make(shape)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forescale.base.records.laws import Unit
+from forescale.base.records.spec import MULTI_STEP
 from forescale.scaling.columns import number, text_of
 from forescale.scaling.sources import Row
 
@@ -17,10 +18,21 @@ Ints = npt.NDArray[np.int64]
 
 BUDGET_TOLERANCE = 0.10
 """Without a `budget` column, compute within this fraction is one budget."""
+SHARED = MULTI_STEP[1][0]
+"""Share of a branch's compute before its decay, which branches of one trunk have in common (paper 3.1)."""
 CONDITIONS = (
     "seq_len", "tokenizer", "validation", "schedule", "warmup_tokens", "weight_decay", "optimizer", "unique_tokens",
     "batch_tokens", "lr",
 )  # fmt: skip
+
+
+def trained_flops(flops: Array, trunk: Ints) -> float:
+    """Compute that runs took together. Branches of one trunk share all but their decay, which the longest one paid."""
+    total = 0.0
+    for one in np.unique(trunk):
+        branches = flops[trunk == one]
+        total += SHARED * float(branches.max()) + (1.0 - SHARED) * float(branches.sum())
+    return total
 
 
 def trunks_of(rows: list[Row], at: list[int], found: dict[str, str]) -> Ints:

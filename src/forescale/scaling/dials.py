@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from forescale.base.config import ScheduleSection
 from forescale.base.errors import ConfigError
+from forescale.base.records.plan import Sharding
 from forescale.base.shape import ModelShape
 from forescale.scaling.devices import Device, device
 from forescale.scaling.guide import Guide
@@ -28,6 +29,7 @@ class Dials:
     device: str | None = None
     price: float | None = None
     utilisation: float = 0.4
+    sharding: Sharding = "full"
     ranks: int | None = None
     """Processes of this machine that will share each batch: not devices whose layout or cost somebody asks for."""
 
@@ -58,11 +60,11 @@ class Dials:
 
     @property
     def limit_hours(self) -> float | None:
-        """The hours that a budget of days, or of money for so many devices, gives a run; None: not limited so."""
+        """The hours that days, or money for so many devices (else for one), give a run; None: not limited."""
         if self.days is not None:
             return 24.0 * self.days
-        if self.money is not None and self.price is not None and self.gpus is not None:
-            return self.money / self.price / self.gpus
+        if self.money is not None and self.price is not None:
+            return self.money / self.price / (self.gpus or 1)
         return None
 
     @property

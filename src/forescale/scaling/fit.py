@@ -29,6 +29,7 @@ from forescale.scaling.admissible import MINIMUM_STEPS, Rungs, judge
 from forescale.scaling.compute_law import fit_compute, frontier
 from forescale.scaling.compute_said import SHARED_FACTOR
 from forescale.scaling.core import Core, fit_core, largest_of, self_check
+from forescale.scaling.derive import trained_flops
 from forescale.scaling.ensemble import FORMS, MEMBERS, PLAIN
 from forescale.scaling.far_rows import ABOVE, BELOW, far_rows, far_warning
 from forescale.scaling.hyper import fit_hyper
@@ -98,11 +99,7 @@ def fit(
         scale=table.scale,
         unit=table.unit,
         level=level,
-        runs=RunsSummary(
-            used=int(sum(len(m) for m in ready.used.members)),
-            tuning=ready.beaten,
-            left_out=sorted([*table.left_out, *ready.dropped], key=lambda out: out.row),
-        ),
+        runs=_summary(ready),
         surface=parts.surface,
         allocation=parts.allocation,
         learning_rate=rate,
@@ -155,6 +152,16 @@ def _is_doubt(text: str, points: list[IsoMinimum]) -> bool:
     """Warnings that a forecast and a plan repeat: without them their numbers would be believed too far."""
     edges = bool(points) and all(point.edge for point in points) and EDGE in text
     return edges or text.endswith(UNTRUSTED) or SHARED_FACTOR in text or text.startswith(DISAGREE)
+
+
+def _summary(ready: Prepared) -> RunsSummary:
+    table = ready.table
+    return RunsSummary(
+        used=int(sum(len(m) for m in ready.used.members)),
+        tuning=ready.beaten,
+        flops=trained_flops(table.flops, table.trunk),
+        left_out=sorted([*table.left_out, *ready.dropped], key=lambda out: out.row),
+    )
 
 
 def doubted(regime: Regime, design: Design) -> Regime:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from forescale.base.errors import ConfigError
-from forescale.base.records.laws import Allocation, Laws, PowerLaw, Scale
+from forescale.base.records.laws import Allocation, ComputeLaw, Laws, PowerLaw, Scale
 from forescale.base.shape import ModelShape
 from forescale.scaling import published
+from forescale.scaling.repeat import Around
 from forescale.scaling.shapes import Family, ShapeRules, size_of
 
-FRONTIER_SLOPE = 0.094
-"""alpha of L = E + k C^-alpha where laws have no surface: read off the paper's Fig. 5 (paper fact sheet 5.4)."""
+FRONTIER = ComputeLaw(E=0.435, k=37.4, alpha=0.094)
+"""L = E + k C^-alpha in bits per byte where laws have no loss: through the eight points of the paper's Fig. 5."""
 OWN_LOSS = "these laws' own loss"
 FRONTIER_SOURCE = "DeepSeek LLM (arXiv 2401.02954) Fig. 5"
 
@@ -129,7 +131,7 @@ class Guide:
         if self.laws.surface is not None and min(self.laws.surface.alpha, self.laws.surface.beta) > 0:
             return self.laws.surface.alpha, self.laws.surface.beta
         a, b = self.allocation.model_exponent, self.allocation.data_exponent
-        frontier = self.laws.compute.alpha if self.laws.compute is not None else FRONTIER_SLOPE
+        frontier = self.frontier.alpha
         return frontier / max(a, 0.05), frontier / max(b, 0.05)
 
     def whose_slopes(self) -> str:
@@ -139,7 +141,34 @@ class Guide:
         split = "deepseek" if "allocation of compute" in self.borrowed else "these laws"
         if self.laws.compute is not None:
             return f"the split of {split} and these laws' own loss frontier"
-        return f"the split of {split} and the slope {FRONTIER_SLOPE} of the loss frontier in {FRONTIER_SOURCE}"
+        return f"the split of {split} and the slope {FRONTIER.alpha} of the loss frontier in {FRONTIER_SOURCE}"
+
+    @property
+    def frontier(self) -> ComputeLaw:
+        """Loss at the best split: the laws', else the paper's."""
+        return self.laws.compute if self.laws.compute is not None else FRONTIER
+
+    @property
+    def knows_loss(self) -> bool:
+        """Whether the laws forecast the loss of any size and tokens; laws of one line and flat ones do not."""
+        from forescale.scaling.forecast import size_for
+
+        laws = self.laws
+        lossless = laws.surface is None and laws.predictive is None
+        return not lossless and laws.line is None and size_for(laws, 1e9) is not None
+
+    def log_loss(self, m: float, size: float, near: float) -> Callable[[float], float]:
+        """ln L by tokens, up to a constant, at M and the size in the laws' unit: the laws' own, else around the optimum
+        of the compute of `near` tokens, the reducible share of the loss being that of the frontier."""
+        from forescale.scaling.forecast import expected
+
+        if self.knows_loss:
+            return lambda tokens: math.log(expected(self.laws, size, tokens))
+        flops, frontier = m * near, self.frontier
+        around = Around(*self.split(flops), *self.slopes())
+        own = flops if self.laws.compute is None else self.laws.flops_factor * size * near
+        reducible = frontier.k * own**-frontier.alpha
+        return lambda tokens: math.log(frontier.E + reducible * around.loss(m, tokens))
 
     def beyond(self, shape: ModelShape, tokens: float) -> float | None:
         """How far a run's compute, as the laws count it, lies beyond what they were measured on; None: not known."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from forescale.base.records.plan import Layout
+from forescale.base.records.plan import Layout, Sharding
 from forescale.base.shape import ModelShape
 from forescale.scaling.devices import Device
 from forescale.scaling.memory import USABLE, Split, memory
@@ -20,7 +20,13 @@ AS_FAST = 1.01
 
 
 def choose(
-    shape: ModelShape, batch_tokens: int, flops: float, gpus: int, device: Device, utilisation: float
+    shape: ModelShape,
+    batch_tokens: int,
+    flops: float,
+    gpus: int,
+    device: Device,
+    utilisation: float,
+    sharding: Sharding = "full",
 ) -> tuple[Layout | None, list[str]]:
     """The layout that is soonest done with `flops` (M x D) at this batch; or why none fits.
 
@@ -32,11 +38,11 @@ def choose(
     divisors = _divisors(sequences)[::-1]
     for tensor, pipeline in _grids(shape, gpus, device):
         for data in (n for n in divisors if n * tensor * pipeline <= gpus):
-            one = Split(data, tensor, pipeline)
+            one = Split(data, tensor, pipeline, 1, sharding)
             if best is not None and turns_seconds(shape, one, sequences, device, utilisation) > best[0][0]:
                 break  # fewer copies and larger micro-batches compute no sooner
             for micro in _micro_batches(sequences // data):
-                split = Split(data, tensor, pipeline, micro)
+                split = Split(data, tensor, pipeline, micro, sharding)
                 if not _fits(shape, split, sequences, device):
                     continue
                 seconds = float(f"{step_seconds(shape, split, sequences, device, utilisation):.9g}")
@@ -44,7 +50,7 @@ def choose(
                 if best is None or rank < best[0]:
                     best = rank, split
     if best is None:
-        return None, [_reason(shape, sequences, gpus, device)]
+        return None, [_reason(shape, sequences, gpus, device, sharding)]
     split = best[1]
     seconds = step_seconds(shape, split, sequences, device, utilisation)
     waiting = waits(shape, split, sequences, gpus, device, utilisation)
@@ -57,10 +63,13 @@ def choose(
         days=run_hours(batch_tokens, flops / shape.flops_per_token, seconds) / 24.0,
         busy=waiting.busy,
         waits=waiting,
+        sharding=sharding,
     ), []
 
 
-def dealt(shape: ModelShape, sequences: float, gpus: int, device: Device, utilisation: float) -> int | None:
+def dealt(
+    shape: ModelShape, sequences: float, gpus: int, device: Device, utilisation: float, sharding: Sharding = "full"
+) -> int | None:
     """A batch within an eighth of `sequences` that the devices get through soonest; None where none fits.
 
     For each tensor and pipeline split as many copies of the model as devices allow, and the nearest batch that can be
@@ -78,7 +87,7 @@ def dealt(shape: ModelShape, sequences: float, gpus: int, device: Device, utilis
         fitting = [
             step_seconds(shape, split, batch, device, utilisation)
             for micro in _micro_batches(batch // data)
-            if _fits(shape, split := Split(data, tensor, pipeline, micro), batch, device)
+            if _fits(shape, split := Split(data, tensor, pipeline, micro, sharding), batch, device)
         ]
         if fitting:
             found.append((min(fitting) / batch, abs(math.log(batch / sequences)), batch))
@@ -111,55 +120,28 @@ def dealing(sequences: float, sharers: int | None) -> int:
     return unit
 
 
-def smallest_batch(shape: ModelShape, gpus: int, device: Device) -> int | None:
-    """The fewest sequences that can be dealt to these devices: a sequence for each copy that the memory asks for.
-
-    None: nothing fits, whatever the batch.
-    """
-    counts = [
-        data
-        for tensor, pipeline in _grids(shape, gpus, device)
-        if (data := _copies(shape, tensor, pipeline, gpus // (tensor * pipeline), device)) is not None
-    ]
-    return min(counts, default=None)
-
-
-def _copies(shape: ModelShape, tensor: int, pipeline: int, most: int, device: Device) -> int | None:
-    """The fewest copies over which the state must be sharded to fit, a sequence each."""
-    low, high = 1, most
-    if not _fits(shape, Split(high, tensor, pipeline), high, device):
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        if _fits(shape, Split(middle, tensor, pipeline), middle, device):
-            high = middle
-        else:
-            low = middle + 1
-    return low
-
-
-def _enough(shape: ModelShape, sequences: int, device: Device) -> int | None:
+def _enough(shape: ModelShape, sequences: int, device: Device, sharding: Sharding) -> int | None:
     """The fewest devices that hold this model with this batch; more always do too. None: no number does."""
     counts = []
     for tensor, pipeline in _grids(shape, None, device):
         for data in _divisors(sequences):
-            if _fits(shape, Split(data, tensor, pipeline), sequences, device):
+            if _fits(shape, Split(data, tensor, pipeline, 1, sharding), sequences, device):
                 counts.append(data * tensor * pipeline)
                 break
     return min(counts, default=None)
 
 
-def _reason(shape: ModelShape, sequences: int, gpus: int, device: Device) -> str:
+def _reason(shape: ModelShape, sequences: int, gpus: int, device: Device, sharding: Sharding) -> str:
     """Why no layout was found, and what would do: other batches, or more devices."""
-    enough = _enough(shape, sequences, device)
+    enough = _enough(shape, sequences, device, sharding)
     more = f"--gpus {enough} or more" if enough is not None else "devices with more memory, or a smaller shape"
-    other = dealt(shape, sequences, gpus, device, 1.0)
+    other = dealt(shape, sequences, gpus, device, 1.0, sharding)
     if other is not None:
         return (
             f"a batch of {sequences:,} sequences cannot be dealt to {gpus:,} x {device.name} so that the model fits:"
             f" one of {other:,} can (schedule.batch_tokens = {other * shape.seq_len}); or try {more}"
         )
-    least = memory(shape, Split(1, 1, 1), 1)
+    least = memory(shape, Split(1, 1, 1, 1, sharding), 1)
     return (
         f"{gpus:,} x {device.name} ({device.memory_gib:g} GiB each) cannot hold this model with a batch of"
         f" {sequences:,} sequences: weights, optimizer and one sequence want about {least.total:,.0f} GiB in all;"

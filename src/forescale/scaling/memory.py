@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from forescale.base.records.plan import Sharding
 from forescale.base.shape import ModelShape
 
 GIB = 2.0**30
-STATE_BYTES = 16
-"""Bytes a parameter that are sharded over a stage's ranks: fp32 weight, gradient and two moments of AdamW."""
+OPTIMIZER_BYTES = 12
+"""Bytes a parameter of the optimizer: fp32 weight and two moments of AdamW (Rajbhandari 2020, ZeRO, 3.1: K)."""
+GRADIENT_BYTES = 4
+"""Bytes of a gradient, accumulated in fp32 as in the paper (2.4); ZeRO's own formulas have 2, in fp16."""
+WEIGHT_BYTES = 2
+"""Bytes of a weight that computes, in bf16."""
 CHECKPOINT_BYTES = 12
 """Bytes a parameter on disk: fp32 weight and two moments."""
 ACTIVATION_BYTES = 34
@@ -28,6 +33,8 @@ class Split:
     tensor: int
     pipeline: int
     micro_batch: int = 1
+    sharding: Sharding = "full"
+    """What the copies share out: `full` all of the state (ZeRO-3), `zero1` the optimizer alone."""
 
     @property
     def devices(self) -> int:
@@ -64,16 +71,20 @@ def stage_params(shape: ModelShape, split: Split) -> float:
 
 
 def memory(shape: ModelShape, split: Split, sequences: int) -> Need:
-    """Memory of the fullest rank, a stage's state sharded over its ranks (ZeRO-3) and two blocks gathered at a time.
+    """Memory of the fullest rank (Rajbhandari 2020, ZeRO, Fig. 1, of the parameters that it has a part of).
 
+    `full`: weights, gradients and optimizer over the copies, two blocks gathered at a time. `zero1`: the optimizer over
+    the copies, weights and gradients whole on each.
     Under 1F1B the first stage keeps the activations of as many micro-batches as there are stages (or as there are at
     all); the last keeps one, and its logits.
     """
     layers, block = split.stage_layers(shape), shape.block_weights / shape.n_layer
-    embedding = float(shape.vocab_size * shape.d_model)
-    params = stage_params(shape, split)
-    gathered = 2 * (2 * block + embedding) / split.tensor  # bf16: two blocks, one embedding
-    state = STATE_BYTES * params / (split.data * split.tensor) + gathered
+    params = stage_params(shape, split) / split.tensor
+    if split.sharding == "full":
+        at_once = (2 * block + shape.vocab_size * shape.d_model) / split.tensor  # two blocks, one embedding
+        state = WEIGHT_BYTES * at_once + (GRADIENT_BYTES + OPTIMIZER_BYTES) * params / split.data
+    else:
+        state = (WEIGHT_BYTES + GRADIENT_BYTES + OPTIMIZER_BYTES / split.data) * params
     tokens = split.micro_batch * shape.seq_len
     one = ACTIVATION_BYTES * tokens * shape.d_model * layers / split.tensor
     first = min(split.pipeline, split.micro_batches(sequences)) * one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from forescale.base.config import ModelSection, ScheduleSection, load_recipe
 from forescale.base.errors import ConfigError, InputError
 from forescale.base.records.forecast import Forecast
 from forescale.base.records.laws import Laws
-from forescale.base.records.plan import LawsSay, Objective, Plan, PlanModel, PlanSchedule
+from forescale.base.records.plan import LawsSay, Objective, Plan, PlanModel, PlanSchedule, Sharding
 from forescale.base.records.spec import MULTI_STEP
 from forescale.base.shape import ModelShape
 from forescale.scaling import budget, cost, published
@@ -19,7 +20,7 @@ from forescale.scaling.dials import Asked, Dials, resolve
 from forescale.scaling.guide import OWN_LOSS, Guide
 from forescale.scaling.memory import checkpoint_gib
 from forescale.scaling.planned_run import Run, Wishes
-from forescale.scaling.shapes import ShapeRules, proportions, size_of
+from forescale.scaling.shapes import ShapeRules, proportions, refuse_unmet, size_of
 from forescale.scaling.training import Training
 
 WARMUP_STEPS = 2000
@@ -30,6 +31,8 @@ DECAY_RATIO = 3.0
 """From this ratio of decay timescales on, the difference to the ladder is said (our choice)."""
 ROUNDED = 1.05
 """A rounded plan may differ from what was asked by this factor without being called so (our choice)."""
+UNUSED = 0.02
+"""A share of days or money that is not used is said from here on."""
 BUSY = 0.9
 """Devices that work less than this share of the time are said to wait (our choice)."""
 WAITS = {
@@ -64,6 +67,7 @@ def plan(
     ladder_flops: float | None = None,
     seconds_per_token: Callable[[ModelShape], float] | None = None,
     ranks: int | None = None,
+    sharding: Sharding | None = None,
 ) -> Plan:
     """What to train for one dial, by `laws` (your own, a laws folder, or a published name; default `deepseek`).
 
@@ -77,19 +81,37 @@ def plan(
     if recipe is not None:
         whole, _ = load_recipe(Path(recipe))
         model, schedule = model or whole.model, schedule or whole.schedule
+        sharding = sharding or whole.parallel.sharding
     wishes = Wishes(
         ShapeRules.of(model or ModelSection(), shape), schedule or ScheduleSection(), unique_tokens, serve_tokens,
         objective, level, dict(conditions or {}),
     )  # fmt: skip
     _check(wishes)
-    dials = Dials(flops, tokens, days, minutes, money, gpus, device, price, utilisation, ranks)
+    dials = Dials(flops, tokens, days, minutes, money, gpus, device, price, utilisation, sharding or "full", ranks)
     guide = Guide.of(own, wishes.rules)
     asked = resolve(dials, guide, wishes.rules, wishes.schedule, seconds_per_token)
-    asked = budget.within(asked, dials.limit_hours, lambda one: Run.of(one, guide, wishes, dials).hours)
-    made = _decide(asked, guide, wishes, dials, ladder_flops, [*own.warnings, *warnings, *guide.warnings])
+    run = _run(asked, guide, wishes, dials)
+    refuse_unmet(run.shape, run.wanted, wishes.rules)
+    if dials.limit_hours is not None:
+        asked = replace(asked, flops=run.asked_flops)
+    made = _decide(run, asked, guide, wishes, dials, ladder_flops, [*own.warnings, *warnings, *guide.warnings])
     if seconds_per_token is None:
         return made
     return made.model_copy(update={"seconds": seconds_per_token(made.model.shape) * made.tokens})
+
+
+def _run(asked: Asked, guide: Guide, wishes: Wishes, dials: Dials) -> Run:
+    """The run of a budget; one of days or money is spent to the last whole step, and not exceeded."""
+    hours = dials.limit_hours
+    if hours is None or (asked.shape is not None and asked.tokens is not None):
+        return Run.of(asked, guide, wishes, dials)
+    limit = budget.Limit(
+        hours,
+        lambda flops: Run.of(replace(asked, flops=flops), guide, wishes, dials),
+        lambda run: (run.device_hours(dials) or 0.0) / (dials.gpus or 1),
+        None if asked.tokens is not None else lambda run, tokens: run.on(tokens, guide, wishes, dials),
+    )
+    return budget.within(asked.flops, limit)
 
 
 def _laws(laws: Laws | str | Path | None) -> tuple[Laws, list[str]]:
@@ -122,10 +144,15 @@ def _check(wishes: Wishes) -> None:
 
 
 def _decide(
-    asked: Asked, guide: Guide, wishes: Wishes, dials: Dials, ladder_flops: float | None, warnings: list[str]
+    run: Run,
+    asked: Asked,
+    guide: Guide,
+    wishes: Wishes,
+    dials: Dials,
+    ladder_flops: float | None,
+    warnings: list[str],
 ) -> Plan:
     """Round everything to a run that can be trained, and say what it will be like."""
-    run = Run.of(asked, guide, wishes, dials)
     shape, training, steps, total, flops = run.shape, run.training, run.steps, run.tokens, run.flops
     batch, rate = training.batch, training.rate
     warnings += run.notes
@@ -136,7 +163,7 @@ def _decide(
     warnings += proportions(shape, wishes.rules)
     warnings += _decay_doubt(guide, rate, steps, wishes)
     device_hours = run.device_hours(dials)
-    price = cost.cost(device_hours, dials.price, flops, ladder_flops)
+    price = cost.cost(device_hours, dials.price, _ladder_share(guide.laws, shape, total, ladder_flops))
     warnings += _waiting(run, dials)
     hardware = dials.hardware
     return Plan(
@@ -151,7 +178,7 @@ def _decide(
         warmup_steps=min(WARMUP_STEPS, max(1, round(WARMUP_SHARE * steps))) if warmup is None else warmup,
         steps=steps,
         schedule=PlanSchedule(kind="multi_step", points=list(MULTI_STEP)),
-        forecast=_forecast(guide.laws, shape, total, training.credited, wishes, warnings),
+        forecast=_forecast(guide.laws, shape, total, training, wishes, warnings),
         layout=run.layout,
         checkpoint_gib=checkpoint_gib(shape),
         cost=price,
@@ -170,6 +197,14 @@ def _decide(
     )  # fmt: skip
 
 
+def _ladder_share(laws: Laws, shape: ModelShape, tokens: int, ladder_flops: float | None) -> float | None:
+    """The ladder's compute over ladder's and run's: of a workspace, else of the laws' runs and as these count it."""
+    flops = shape.flops_per_token * tokens
+    if ladder_flops is None and laws.runs.flops is not None:
+        ladder_flops, flops = laws.runs.flops, laws.flops_factor * size_of(shape, laws.scale) * tokens
+    return None if ladder_flops is None else ladder_flops / (ladder_flops + flops)
+
+
 def _borrowed(guide: Guide, run: Run) -> dict[str, str]:
     """What is not of these laws, by name."""
     if run.weighed_by in (None, OWN_LOSS):
@@ -178,9 +213,9 @@ def _borrowed(guide: Guide, run: Run) -> dict[str, str]:
 
 
 def _forecast(
-    laws: Laws, shape: ModelShape, tokens: int, credited: float | None, wishes: Wishes, warnings: list[str]
+    laws: Laws, shape: ModelShape, tokens: int, training: Training, wishes: Wishes, warnings: list[str]
 ) -> Forecast | None:
-    """The laws' own forecast of the rounded run; none where the laws have no surface."""
+    """The laws' own forecast of the rounded run, at its rate and batch; none where the laws have no surface."""
     if laws.surface is None and laws.predictive is None:
         warnings.append("these laws have no loss surface: no forecast")
         return None
@@ -196,10 +231,11 @@ def _forecast(
     if wishes.unique_tokens is not None:
         conditions["unique_tokens"] = wishes.unique_tokens
     made = forecast(
-        laws, model_scale=size, tokens=tokens, level=wishes.level, conditions=conditions or None, credited=credited
-    )
+        laws, model_scale=size, tokens=tokens, level=wishes.level, conditions=conditions or None,
+        credited=training.credited,
+    )  # fmt: skip
     warnings += made.warnings
-    return made
+    return made.model_copy(update={"learning_rate": training.rate, "batch_tokens": training.batch})
 
 
 def _doubts(
@@ -256,12 +292,12 @@ def _waiting(run: Run, dials: Dials) -> list[str]:
             " days, device-hours and money count it"
         )
     limit = dials.limit_hours
-    if limit is not None and run.hours is not None and run.hours > ROUNDED * limit:
+    if limit is not None and run.hours is not None and run.hours > limit:
         said.append(f"it takes {run.hours / 24:.3g} days, the budget is for {limit / 24:.3g}: no shorter run was found")
-    if limit is not None and run.hours is not None and run.hours < BUSY * limit:
+    if limit is not None and run.hours is not None and run.hours < (1 - UNUSED) * limit:
         said.append(
-            f"it takes {run.hours / 24:.3g} of the {limit / 24:.3g} days that the budget is for: larger runs take"
-            " longer, for what their devices wait, or fit no layout"
+            f"{1 - run.hours / limit:.0%} of the budget is not used: the run takes {run.hours / 24:.3g} of"
+            f" {limit / 24:.3g} days, a step more or a larger shape takes too long or fits no layout"
         )
     return said
 

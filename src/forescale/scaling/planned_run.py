@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -19,8 +19,12 @@ from forescale.scaling.shapes import ShapeRules, nearest, size_of
 from forescale.scaling.step_time import days
 from forescale.scaling.training import Training, decide
 
-SIZE_STEP, SIZE_STEPS = 0.12, 30
-"""Sizes tried where tokens repeat: 12% apart, down to a thirtieth."""
+SIZE_STEP, SERVE_STEP = 0.12, 0.03
+"""Sizes tried where tokens repeat, and where they are served, are so far apart in ln M."""
+BESIDE = range(-60, 61)
+"""Half hundredths of ln M around a served size at which shapes are tried."""
+SMALLEST = 3.6
+"""ln of how many times smaller than the laws' the smallest of them is: a thirty-sixth."""
 
 
 @dataclass(frozen=True)
@@ -43,23 +47,55 @@ class Run:
     shape: ModelShape
     training: Training
     steps: int
+    asked_tokens: float
+    """Tokens at the laws' batch that it was made for, before rounding."""
+    wanted: float | None = None
+    """The size (M) that its shape was to have; None: the shape was fixed."""
     layout: Layout | None = None
-    notes: tuple[str, ...] = ()
+    alone: bool = True
+    """Whether no devices are known that would need a layout."""
+    split_notes: tuple[str, ...] = ()
+    layout_notes: tuple[str, ...] = ()
     weighed_by: str | None = None
     """Whose loss weighs size against tokens where tokens repeat or are served; None: nothing had to be weighed."""
 
     @classmethod
     def of(cls, asked: Asked, guide: Guide, wishes: Wishes, dials: Dials) -> Run:
-        """Split, batch and layout; `notes` say what moved them from the laws', and why nothing fits."""
-        notes: list[str] = []
-        shape, tokens, weighed_by = _split(asked, guide, wishes, notes)
+        """Split, batch and layout; the notes say what moved them from the laws', and why nothing fits."""
+        split = _split(asked, guide, wishes)
+        return cls._made(split, split.tokens, guide, wishes, dials)
+
+    def on(self, tokens: float, guide: Guide, wishes: Wishes, dials: Dials) -> Run:
+        """The same shape on other tokens."""
+        split = Split(self.shape, tokens, self.wanted, self.weighed_by, self.split_notes)
+        return self._made(split, tokens, guide, wishes, dials)
+
+    @classmethod
+    def _made(cls, split: Split, tokens: float, guide: Guide, wishes: Wishes, dials: Dials) -> Run:
+        shape = split.shape
         training = decide(shape, tokens, guide, wishes.schedule, wishes.objective, dials)
         steps = max(1, math.ceil(training.tokens / training.batch - 1e-9))
-        if dials.hardware is None or dials.gpus is None:
-            return cls(shape, training, steps, None, tuple(notes), weighed_by)
-        flops = shape.flops_per_token * steps * training.batch
-        layout, reasons = choose(shape, training.batch, flops, dials.gpus, dials.hardware, dials.utilisation)
-        return cls(shape, training, steps, layout, (*notes, *reasons), weighed_by)
+        alone = dials.hardware is None or dials.gpus is None
+        placed: Layout | None = None
+        reasons: list[str] = []
+        if dials.hardware is not None and dials.gpus is not None:
+            flops = shape.flops_per_token * steps * training.batch
+            placed, reasons = choose(
+                shape, training.batch, flops, dials.gpus, dials.hardware, dials.utilisation, dials.sharding
+            )
+        return cls(
+            shape, training, steps, tokens, split.wanted, placed, alone, split.notes, tuple(reasons), split.weighed_by
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What moved it from the laws', and why nothing fits."""
+        return (*self.split_notes, *self.layout_notes)
+
+    @property
+    def asked_flops(self) -> float:
+        """M x D at the laws' batch, before rounding."""
+        return self.shape.flops_per_token * self.asked_tokens
 
     @property
     def tokens(self) -> int:
@@ -83,49 +119,94 @@ class Run:
         return None if dials.hardware is None else 24.0 * days(self.flops, 1, dials.hardware, dials.utilisation)
 
 
-def _split(asked: Asked, guide: Guide, wishes: Wishes, warnings: list[str]) -> tuple[ModelShape, float, str | None]:
+@dataclass(frozen=True)
+class Split:
+    """Size against tokens, and what moved it."""
+
+    shape: ModelShape
+    tokens: float
+    wanted: float | None = None
+    weighed_by: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _split(asked: Asked, guide: Guide, wishes: Wishes) -> Split:
     """Shape and tokens: what is fixed, then what limited data or serving ask for, then the laws; and whose loss weighed
     one against the other."""
+    rules = wishes.rules
     if asked.shape is not None or asked.tokens is not None:
-        shape = asked.shape or nearest(asked.flops / (asked.tokens or math.nan), wishes.rules)
-        if wishes.serve_tokens is not None:
-            warnings.append("the shape or the tokens are fixed: --serve-tokens moves nothing")
-        return shape, asked.tokens or asked.flops / shape.flops_per_token, None
+        m = asked.flops / (asked.tokens or math.nan)
+        shape = asked.shape or nearest(m, rules)
+        moves = "the shape or the tokens are fixed: --serve-tokens moves nothing"
+        notes = (moves,) if wishes.serve_tokens is not None else ()
+        tokens = asked.tokens or asked.flops / shape.flops_per_token
+        return Split(shape, tokens, None if asked.shape else m, None, notes)
     m, tokens = guide.split(asked.flops)
     around = repeat.Around(m, tokens, *guide.slopes())
+    made = Split(nearest(m, rules), 0.0, m)
     if wishes.serve_tokens is not None:
-        m, tokens = repeat.split_served(around, wishes.serve_tokens)
-        warnings.append(
-            f"for {wishes.serve_tokens:.3g} served tokens the model is {m / around.m:.2f} x the compute-optimal size: "
-            "no other run of equal loss is cheaper in training and serving together"
-        )
-    weighed_by = None if wishes.serve_tokens is None else guide.whose_slopes()
+        made = _served(around, guide, wishes.serve_tokens, rules)
     if wishes.unique_tokens is not None and wishes.unique_tokens < tokens:
-        shape, weighed_by = _repeating(around, m, guide, wishes.unique_tokens, wishes.rules)
-        warnings.append(
-            f"what repeats do to the split is weighed by {weighed_by}; their worth is of Muennighoff et al."
-            " (arXiv 2305.16264)"
+        made = _repeating(around, made, guide, wishes.unique_tokens, rules)
+    return replace(made, tokens=asked.flops / made.shape.flops_per_token)
+
+
+def _served(around: repeat.Around, guide: Guide, serve: float, rules: ShapeRules) -> Split:
+    """The shape that no other of equal loss undercuts in training and serving: found along sizes as a continuum, then
+    among the shapes around it, which differ by a few percent in what a FLOP buys."""
+    m, _ = repeat.split_served(around, serve)
+    shape, whose = nearest(m, rules), guide.whose_slopes()
+    words = "by these slopes the size whose training and serving together cost least for its loss"
+    if guide.knows_loss:
+        scale, whose, flops = guide.laws.scale, OWN_LOSS, around.flops
+        sizes = [around.m * math.exp(-SERVE_STEP * k) for k in range(math.ceil(SMALLEST / SERVE_STEP))]
+        losses = [guide.log_loss(one, guide.family.convert(one, "M", scale), flops / one) for one in sizes]
+        start = min(range(len(sizes)), key=lambda i: abs(math.log(sizes[i] / m)))
+        m = sizes[repeat.cheapest_served(sizes, losses, flops, serve, start, 1)[0]]
+        shapes = list(dict.fromkeys(nearest(m * math.exp(k / 200.0), rules) for k in BESIDE))
+        sizes = [one.flops_per_token for one in shapes]
+        losses = [
+            guide.log_loss(one.flops_per_token, size_of(one, scale), flops / one.flops_per_token) for one in shapes
+        ]
+        start = min(range(len(sizes)), key=lambda i: abs(math.log(sizes[i] / m)))
+        chosen, undercut = repeat.cheapest_served(sizes, losses, flops, serve, start, len(sizes))
+        shape = shapes[chosen]
+        m = shape.flops_per_token
+        less = "less " if undercut < 5e-4 else f"over {undercut:.1%} less "
+        words = (
+            f"of {len(shapes)} shapes with an M from {min(sizes):.3g} to {max(sizes):.3g} none costs {less}in training"
+            " and serving together for its loss"
         )
-    else:
-        shape = nearest(m, wishes.rules)
-        if weighed_by is not None:
-            warnings.append(f"serving is weighed by {weighed_by}")
-    return shape, asked.flops / shape.flops_per_token, weighed_by
+    words = (
+        f"for {serve:.3g} served tokens the model is {shape.flops_per_token / around.m:.2f} x the compute-optimal size:"
+        f" {words} (weighed by {whose})"
+    )
+    return Split(shape, 0.0, m, whose, (words,))
 
 
-def _repeating(
-    around: repeat.Around, m: float, guide: Guide, unique: float, rules: ShapeRules
-) -> tuple[ModelShape, str]:
+def _smaller(m: float, rules: ShapeRules) -> list[ModelShape]:
+    """Shapes of up to `m`, down to a thirty-sixth of it; the largest first."""
+    steps = range(math.ceil(SMALLEST / SIZE_STEP))
+    return list(dict.fromkeys(nearest(m * math.exp(-SIZE_STEP * k), rules) for k in steps))
+
+
+def _repeating(around: repeat.Around, before: Split, guide: Guide, unique: float, rules: ShapeRules) -> Split:
     """The shape that loses least where tokens repeat: up to M of plenty, since size wears out sooner than tokens do."""
     from forescale.scaling.forecast import expected, size_for
 
-    shapes = list(dict.fromkeys(nearest(m * math.exp(-SIZE_STEP * k), rules) for k in range(SIZE_STEPS)))
-    laws = guide.laws
-    lossless = laws.surface is None and laws.predictive is None
-    if lossless or laws.line is not None or size_for(laws, unique) is None:  # flat laws know no best size either
+    assert before.wanted is not None
+    shapes = _smaller(before.wanted, rules)
+    laws, whose = guide.laws, guide.whose_slopes()
+    if guide.knows_loss:
+        choices = [(size_of(one, laws.scale), around.flops / one.flops_per_token) for one in shapes]
+        chosen = repeat.split_repeated(choices, unique, partial(size_for, laws), partial(expected, laws))
+        whose = OWN_LOSS
+    else:
         choices = [(one.flops_per_token, around.flops / one.flops_per_token) for one in shapes]
         chosen = repeat.split_repeated(choices, unique, guide.size_for_tokens, around.loss)
-        return shapes[chosen], guide.whose_slopes()
-    choices = [(size_of(one, laws.scale), around.flops / one.flops_per_token) for one in shapes]
-    chosen = repeat.split_repeated(choices, unique, partial(size_for, laws), partial(expected, laws))
-    return shapes[chosen], OWN_LOSS
+    words = (
+        f"what repeats do to the split is weighed by {whose}; their worth is of Muennighoff et al. (arXiv 2305.16264)"
+    )
+    shape = shapes[chosen]
+    wanted = before.wanted if chosen == 0 else shape.flops_per_token
+    return Split(shape, 0.0, wanted, whose, (*before.notes, words))

@@ -14,6 +14,8 @@ R_DATA = 15.39
 """Repetitions after which repeated tokens have lost 1 - 1/e of their worth (Muennighoff 2023, arXiv 2305.16264)."""
 R_MODEL = 5.31
 """The same for excess size (there)."""
+HOPS = (12, 4, 1)
+"""Steps of the search for a served size."""
 STEP = 2.0**0.25
 """Factor between the token counts at which the best size is looked for."""
 
@@ -107,3 +109,51 @@ def split_served(around: Around, serve_tokens: float) -> tuple[float, float]:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if imbalance(middle) < 0 else (low, middle)
     return around.m * math.exp(-low), around.tokens * math.exp(low)
+
+
+def cheapest_served(
+    sizes: Sequence[float],
+    log_losses: Sequence[Callable[[float], float]],
+    flops: float,
+    serve: float,
+    start: int,
+    reach: int,
+) -> tuple[int, float]:
+    """Which of `sizes` (M, in order), trained on `flops`, none undercuts in training plus serving at its loss; and by
+    what share one does, where each is undercut by some other (sizes that stand for shapes are no smooth line).
+
+    `log_losses`: of each size by tokens, falling. From `start` it goes to the size that reaches that one's loss for
+    least, looking `reach` to either side in wide steps and in narrow ones, and on from there until nothing changes;
+    of sizes that undercut one another, that which is undercut least.
+    """
+    chosen, undercut = start, dict[int, float]()
+    while chosen not in undercut:
+        asked, known = chosen, dict[int, float]()
+        target = log_losses[asked](flops / sizes[asked])
+
+        def price(i: int, target: float = target, known: dict[int, float] = known) -> float:
+            if i not in known:
+                m = sizes[i]
+                known[i] = m * (_tokens_for(log_losses[i], target, flops / m) + serve / 3.0)
+            return known[i]
+
+        for step in HOPS:
+            before = -1
+            while chosen != before:
+                before = chosen
+                near = range(chosen - reach * step, chosen + reach * step + 1, step)
+                chosen = min((i for i in near if 0 <= i < len(sizes)), key=price)
+        undercut[asked] = price(asked) / price(chosen)
+    best = min(undercut, key=lambda i: undercut[i])
+    return best, 1.0 - 1.0 / undercut[best]
+
+
+def _tokens_for(log_loss: Callable[[float], float], target: float, near: float) -> float:
+    """Tokens that bring a falling loss to `target`, within a factor of 100 of `near`; infinite where none do."""
+    low, high = near / 100.0, near * 100.0
+    if log_loss(high) > target:
+        return math.inf
+    for _ in range(18):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if log_loss(middle) > target else (low, middle)
+    return high

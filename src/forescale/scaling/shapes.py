@@ -7,6 +7,7 @@ Table 3 and of the tiny ladders that were found to train well (d=32 L=2, d=64 L=
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ DEFAULT_VOCABULARY = 102_400
 GQA_FROM = 1e11
 """M from which 8 key/value heads are shared (the paper's 67B has 4.3e11, its 7B at 4.2e10 has none)."""
 GQA_HEADS = 8
+MOST_LAYERS = 10_000
+"""The schema's range ends there."""
+PARTS = ("n_layer", "d_model", "n_head", "n_kv_head", "d_ffn")
+UNMET = 1.25
+"""A shape this far from the size asked for, because parts of it are fixed, is refused (our choice)."""
 ODD = 2.5
 """Width over depth that is off by more than this is warned of: the loss is flat to about 2 (our choice)."""
 FFN = (1 / 16, 128.0)
@@ -200,15 +206,17 @@ def nearest(size: float, rules: ShapeRules, *, scale: Scale = "M") -> ModelShape
     A few percent of size are worth less than a well-proportioned shape, but more than a perfect one: the penalty of
     an aspect 1.5x off equals 4% of size. In shallow models a layer more or less is another kind of model (one layer
     copies nothing, two and three do), and a ladder that mixes them does not lie on one curve: there it equals 25%.
+    Where layers, width or heads are fixed, the proportions are the reader's, and size alone decides.
     """
     best, best_price = None, math.inf
+    bent = rules.n_layer is not None or rules.d_model is not None or rules.n_head is not None
     hint = size if scale == "M" else 6.0 * size
-    for d_model in _widths(rules):
+    for d_model in _widths(rules) if rules.n_layer is None else _widths_beside(size, rules, scale, hint):
         for n_layer in _depths(size, d_model, rules, scale, hint):
             shape = rules.build(d_model, n_layer, hint)
             off = abs(math.log(size_of(shape, scale) / size))
             lean = math.log(d_model / n_layer / aspect(d_model)) / math.log(1.5)
-            price = off + (0.04 if n_layer >= 8 else 0.25) * lean**2
+            price = off if bent else off + (0.04 if n_layer >= 8 else 0.25) * lean**2
             if price < best_price:
                 best, best_price = shape, price
     if best is None:
@@ -217,6 +225,31 @@ def nearest(size: float, rules: ShapeRules, *, scale: Scale = "M") -> ModelShape
             remedy="fix fewer of n_layer, d_model, n_head, d_ffn",
         )
     return best
+
+
+def refuse_unmet(shape: ModelShape, wanted: float | None, rules: ShapeRules) -> None:
+    """Refuse parts of a shape (exit 2) with which no shape comes near the size (M) wanted, with the sizes that do."""
+    fixed = [f"{key} = {getattr(rules, key)}" for key in PARTS if getattr(rules, key) is not None]
+    if wanted is None or not fixed or abs(math.log(shape.flops_per_token / wanted)) <= math.log(UNMET):
+        return
+    ends = [
+        rules.build(d_model, n_layer, wanted)
+        for d_model in (_widths(rules)[0], _widths(rules)[-1])
+        for n_layer in ([rules.n_layer] if rules.n_layer is not None else [2, MOST_LAYERS])
+    ]
+    small, large = (end(ends, key=lambda one: one.flops_per_token) for end in (min, max))
+    if small.flops_per_token / UNMET <= wanted <= UNMET * large.flops_per_token:
+        return  # inside, but sizes come in steps
+    raise ConfigError(
+        f"no shape with {', '.join(fixed)} has {wanted:.3g} FLOPs a token, which this budget asks for",
+        why=f"such shapes have {_words(small)} to {_words(large)}",
+        remedy=f"fix fewer of {', '.join(PARTS)}, or give a budget for such a size",
+        key=fixed[0].split(" ")[0],
+    )
+
+
+def _words(shape: ModelShape) -> str:
+    return f"{shape.flops_per_token:.3g} ({shape.n_layer} x {shape.d_model})"
 
 
 def _widths(rules: ShapeRules) -> list[int]:
@@ -233,13 +266,25 @@ def _widths(rules: ShapeRules) -> list[int]:
     return sorted(w for w in widths if w % (rules.n_kv_head or 1) == 0)  # else their heads do not share the width
 
 
+def _widths_beside(size: float, rules: ShapeRules, scale: Scale, hint: float) -> list[int]:
+    """Where the layers are fixed: the two widths, of all multiples of the head's, that enclose the size."""
+    assert rules.n_layer is not None
+    widths, layers = _widths(rules), rules.n_layer
+    if len(widths) > 1:
+        unit = rules.head_dim
+        whole = range(unit, widths[-1] + 1, unit)
+        widths = sorted({*widths, *(w for w in whole if w % (rules.n_kv_head or 1) == 0)})
+    at = bisect.bisect(widths, size, key=lambda width: size_of(rules.build(width, layers, hint), scale))
+    return widths[max(0, at - 1) : at + 1]
+
+
 def _depths(size: float, d_model: int, rules: ShapeRules, scale: Scale, hint: float) -> list[int]:
     if rules.n_layer is not None:
         return [rules.n_layer]
     one, two = (size_of(rules.build(d_model, n, hint), scale) for n in (1, 2))
     exact = 1 + (size - one) / (two - one)
     # two layers at least: one alone learns no copying, and lies on another curve
-    return sorted({max(2, math.floor(exact)), max(2, math.ceil(exact))})
+    return sorted({min(max(2, n), MOST_LAYERS) for n in (math.floor(exact), math.ceil(exact))})
 
 
 @dataclass(frozen=True)

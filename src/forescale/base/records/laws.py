@@ -32,6 +32,8 @@ class RunsSummary(Record):
     """How many rows the laws rest on, and which they do not."""
 
     used: int
+    flops: float | None = None
+    """Compute of all rows but unusable ones, as the laws count it: what the laws cost. None: not known."""
     tuning: int = 0
     """Rows that another rate or batch of the same size and tokens beat: they serve the laws of rate and batch only."""
     left_out: list[LeftOut] = Field(default_factory=list)

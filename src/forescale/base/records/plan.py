@@ -14,6 +14,7 @@ from forescale.base.records.record import Record
 from forescale.base.shape import ModelShape
 
 Objective = Literal["flops", "hours", "money"]
+Sharding = Literal["full", "zero1"]
 
 
 class PlanModel(Record):
@@ -102,6 +103,9 @@ class Layout(Record):
     days = M x D / (gpus x peak x utilisation x busy). None: written before this was counted."""
     waits: Waits | None = None
     """What the rest of the time goes to."""
+    sharding: Sharding | None = None
+    """What the copies share out among them: `full` weights, gradients and optimizer (ZeRO-3), `zero1` the optimizer
+    alone. None: written before this was said; it was `full`."""
 
 
 class Cost(Record):
