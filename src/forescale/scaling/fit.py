@@ -247,6 +247,7 @@ def _surface_laws(
         main = core.predictive.members[0].surface
         draws = core.surfaces()
         parts.surface = main.model_copy(update={"intervals": _intervals(draws, level)})
+        warnings += _floor_warnings(parts.surface)
         parts.allocation = allocation_through(parts.minima, factor, level)
         if parts.allocation is None:
             parts.allocation = allocation_of_surface(main, draws, factor, level)
@@ -260,6 +261,19 @@ def _surface_laws(
             " three over 3x are needed"
         )
     return parts
+
+
+def _floor_warnings(surface: Surface) -> list[str]:
+    """A floor that ran to 0, of the fit itself or of a share of its draws."""
+    low, high = surface.intervals["E"]
+    if surface.E > 0 and low > 0:
+        return []
+    ran = "the fit" if surface.E == 0 else "a part of its draws"
+    return [
+        f"E is not identified: the floor of {ran} ran to 0 (interval {low:.4g} to {high:.4g}), so these runs do not show"
+        " where the loss ends, and far beyond them the law falls too low; runs at larger compute would tell, and the"
+        " forms with weak priors (no --form) do without"
+    ]
 
 
 def _edge_warnings(points: list[IsoMinimum], cells: Cells) -> list[str]:
