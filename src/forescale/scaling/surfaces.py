@@ -172,8 +172,8 @@ class Solution:
 
 
 def solve(
-    frame: Frame, weights: Array, start: Array, mean: Array, precision: Array, free: list[int], *, iterations: int = ITERATIONS,
-    huber: float = 1.5, sigma_floor: float = 1e-3, scale: Array | None = None,
+    frame: Frame, weights: Array, start: Array, mean: Array, precision: Array, free: list[int], *,
+    iterations: int = ITERATIONS, huber: float = 1.5, sigma_floor: float = 1e-3, scale: Array | None = None,
 ) -> Solution:  # fmt: skip
     """Fit every row of `weights` [b, n] by damped Gauss-Newton on Huber-weighted log residuals with priors.
 
