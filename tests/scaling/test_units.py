@@ -139,11 +139,11 @@ def test_bits_beside_nats_are_refused_with_the_rows_and_the_column_that_tells(gr
     [
         ("chinchilla_points", {}, 245),
         ("marin_isoflop_comma", {}, 85),
-        ("porian_isoflop_refinedweb", {}, 683),
-        ("porian_isoflop_refinedweb", {"where": ["hparams=tuned"]}, 225),
+        ("porian_isoflop_refinedweb", {"where": ["loss_kind=val"]}, 472),
+        ("porian_isoflop_refinedweb", {"where": ["hparams=tuned", "loss_kind=train"]}, 104),
         ("gadre_overtrain_c4_rpj", {"group": "rpj"}, 35),
         ("gadre_overtrain_c4_rpj", {"group": "c4_original"}, 34),
-        ("nanochat_isoflop_optima", {}, 12),
+        ("nanochat_isoflop_optima", {"where": ["style=transformer_only"]}, 4),
     ],
 )
 def test_public_tables_keep_all_their_rows(name, options, rows):

@@ -271,7 +271,7 @@ def _floor_warnings(surface: Surface) -> list[str]:
     ran = "the fit" if surface.E == 0 else "a part of its draws"
     return [
         f"E is not identified: the floor of {ran} ran to 0 (interval {low:.4g} to {high:.4g}), so these runs do not"
-        " show where the loss ends, and far beyond them the law falls too low; runs at larger compute would tell, and the"
+        " show where the loss ends, and far beyond them the law falls too low; runs at larger compute would tell, the"
         " forms with weak priors (no --form) do without"
     ]
 

@@ -33,6 +33,11 @@ class Draft:
     left_out: list[LeftOut] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def arrays(self) -> tuple[Array, Array, Array]:
+        """Size, tokens and loss of the rows that are left."""
+        size, tokens = (np.array([getattr(p, name) for p in self.points]) for name in ("size", "tokens"))
+        return size, tokens, np.array(self.losses)
+
 
 def screen(
     rows: list[Row], index: list[int], lines: list[int | None], found: dict[str, str], loss_name: str,
@@ -122,7 +127,8 @@ def summary_rows(
 
 def set_aside_units(draft: Draft, found: dict[str, str], scale: Scale, lines: list[int | None]) -> None:
     """Set aside rows whose size or tokens are in another unit than the rest; a whole column of them is refused."""
-    odd = odd_units(*_places(draft), _names(found, scale))
+    size, tokens, _ = draft.arrays()
+    odd = odd_units(size, tokens, _names(found, scale))
     if odd:
         said = "for their size or tokens seem to be in another unit than the others'"
         _set_aside(draft, lines, odd, said, "write them alike, or with their unit (3.2B, 125M)")
@@ -132,8 +138,7 @@ def set_aside_misplaced(
     draft: Draft, found: dict[str, str], scale: Scale, lines: list[int | None], said: dict[str, Array]
 ) -> set[int]:
     """Set aside rows that a factor of 1e3 or 1e6 in size or tokens explains, and nothing else; which of `rows`."""
-    size, tokens = _places(draft)
-    off = misplaced(size, tokens, np.array(draft.losses), _names(found, scale), said)
+    off = misplaced(*draft.arrays(), _names(found, scale), said)
     rows = {draft.index[place] for place in off}
     if off:
         _set_aside(draft, lines, off, "for a factor of 1,000 in one column would explain them", "mend those rows")
@@ -142,7 +147,7 @@ def set_aside_misplaced(
 
 def refuse_two_units(draft: Draft, rows: list[Row], names: list[str], column: str) -> None:
     """Exit 3 where some losses are in bits and others in nats: no law of both is one."""
-    found = rows_in_bits(*_places(draft), np.array(draft.losses))
+    found = rows_in_bits(*draft.arrays())
     if found is None:
         return
     group, factor = found
@@ -159,10 +164,6 @@ def refuse_two_units(draft: Draft, rows: list[Row], names: list[str], column: st
         remedy=f"write all in one unit (bits x 0.6931 = nats), or {choose}",
         key=column,
     )
-
-
-def _places(draft: Draft) -> tuple[Array, Array]:
-    return np.array([p.size for p in draft.points]), np.array([p.tokens for p in draft.points])
 
 
 def _names(found: dict[str, str], scale: Scale) -> Names:

@@ -20,6 +20,7 @@ from forescale.scaling.compute_said import SHARED_FACTOR, compute_warnings, labe
 from forescale.scaling.derive import bigram_of, budgets_of, conditions_of, trunks_of
 from forescale.scaling.marks import known_choices, marked_rows
 from forescale.scaling.named import Named, name_columns
+from forescale.scaling.other_counts import refuse_other_counts
 from forescale.scaling.screen import (
     Draft,
     refuse_two_units,
@@ -118,7 +119,7 @@ def read_runs(
     keep = apply_where(named.rows, where or (), named.found)
     index = [i for i, k in enumerate(keep) if k]
     index = choose_group(named.rows, index, named.found, group)
-    refuse_mixtures(named.rows, index, named.found)
+    refuse_mixtures(named.rows, index, named.found, names)
     return _build(named, index, raw.lines, raw.source, wanted, metric, names)
 
 
@@ -137,6 +138,7 @@ def _build(
     size = sizes.values[sizes.scale]
     screen(rows, index, lines, found, loss_name, size, sizes.scale, draft)
     set_aside_units(draft, found, sizes.scale, lines)
+    refuse_other_counts(rows, draft.index, names, found, *draft.arrays())
     refuse_two_units(draft, rows, names, found[loss_name].removeprefix("\0"))
     said = _said_otherwise(rows, draft.index, found, size, sizes.scale)
     aside = set_aside_misplaced(draft, found, sizes.scale, lines, said)
