@@ -61,7 +61,7 @@ def misplaced(
         return {}
     if min(len(np.unique(np.round(v[rest], 2))) for v in (x, y)) < FEWEST_PLACES:
         return {}
-    best = _best_of_places(x, y, loss, rest)
+    best = best_of_places(x, y, loss, rest)
     law = fit_chinchilla(size[best], tokens[best], loss[best])
     left = np.log(loss[best]) - _log_loss(law, x[best], y[best])
     sd = 1.4826 * float(np.median(np.abs(left - np.median(left))))
@@ -111,7 +111,7 @@ def _contradicted(logs: Array) -> Bools:
     return np.asarray(known & np.logical_or.reduce(steps))
 
 
-def _best_of_places(x: Array, y: Array, loss: Array, among: Bools) -> npt.NDArray[np.int64]:
+def best_of_places(x: Array, y: Array, loss: Array, among: Bools) -> npt.NDArray[np.int64]:
     """The lowest loss of each size and token count: other rates and batches say nothing of the law."""
     best: dict[tuple[float, float], int] = {}
     for i in np.flatnonzero(among):

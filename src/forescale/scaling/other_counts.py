@@ -18,8 +18,10 @@ from forescale.scaling.sources import Row
 
 Array = npt.NDArray[np.float64]
 
-COUNTING = re.compile(r"^(n_)?(param|params|parameter|parameters|size|model_size)_(count|counting|counted|kind|type|def|"
-                      r"definition|convention|style|method)$|^(count|counting|counted)(_style|_method|_of|_as)?$")  # fmt: skip
+COUNTING = re.compile(
+    r"^(n_)?(param|params|parameter|parameters|size|model_size)_(count|counting|counted|kind|type|def|definition"
+    r"|convention|style|method)$|^(count|counting|counted)(_style|_method|_of|_as)?$"
+)
 """Names of a column that says, in words, how the size is counted."""
 SAME_LOSS, SAME_PLACE, OTHER_SIZE = 0.002, 0.01, 0.05
 """In logarithms: losses of one run (optima read off two curves differ by 0.15%), its compute or tokens, and sizes that

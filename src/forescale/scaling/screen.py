@@ -17,6 +17,7 @@ from forescale.scaling.misplaced import misplaced
 from forescale.scaling.plausible import NO_LOSS, Names, odd_units
 from forescale.scaling.sizes import WARN_ABOVE, Point, resolve, size_columns
 from forescale.scaling.sources import Row
+from forescale.scaling.thousandfold import refuse_thousandfold
 from forescale.scaling.two_units import column_that_tells, rows_in_bits
 
 Array = npt.NDArray[np.float64]
@@ -145,6 +146,26 @@ def set_aside_misplaced(
     return rows
 
 
+def refuse_groups_off(
+    draft: Draft, found: dict[str, str], scale: Scale, rows: list[Row], names: list[str], said: dict[str, Array]
+) -> None:
+    """Exit 3 where a group of rows, and no single ones, is a thousand times off; `said` has the draft's rows."""
+
+    def choose(group: npt.NDArray[np.bool_]) -> str:
+        return _choose(draft, rows, names, group)
+
+    numbers = [i + 1 for i in draft.index]
+    refuse_thousandfold(*draft.arrays(), _names(found, scale), numbers, said, choose)
+
+
+def _choose(draft: Draft, rows: list[Row], names: list[str], group: npt.NDArray[np.bool_]) -> str:
+    """How to choose one of two groups, in words."""
+    tells = column_that_tells([{name: rows[i].get(name) for name in names} for i in draft.index], group)
+    if tells is None:
+        return "choose rows with --where COLUMN=VALUE"
+    return f"choose with {where_option(tells[0], tells[2])} or {where_option(tells[0], tells[1])}"
+
+
 def refuse_two_units(draft: Draft, rows: list[Row], names: list[str], column: str) -> None:
     """Exit 3 where some losses are in bits and others in nats: no law of both is one."""
     found = rows_in_bits(*draft.arrays())
@@ -153,15 +174,11 @@ def refuse_two_units(draft: Draft, rows: list[Row], names: list[str], column: st
     group, factor = found
     few = group if 2 * group.sum() <= len(group) else ~group
     numbers = [draft.index[place] + 1 for place in np.flatnonzero(few)]
-    tells = column_that_tells([{name: rows[i].get(name) for name in names} for i in draft.index], group)
-    choose = "choose rows with --where COLUMN=VALUE"
-    if tells is not None:
-        choose = f"choose with {where_option(tells[0], tells[2])} or {where_option(tells[0], tells[1])}"
     raise InputError(
         f"`{column}` is in two units: {len(numbers)} of {len(group)} rows (rows {_listed(numbers)}) lie {factor:.3f}"
         f" times {'above' if few is group else 'below'} the law of the others",
         why="a bit is 0.6931 nats, so a loss in bits is 1.443 times the same loss in nats; no law of both is one",
-        remedy=f"write all in one unit (bits x 0.6931 = nats), or {choose}",
+        remedy=f"write all in one unit (bits x 0.6931 = nats), or {_choose(draft, rows, names, group)}",
         key=column,
     )
 

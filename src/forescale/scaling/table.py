@@ -23,6 +23,7 @@ from forescale.scaling.named import Named, name_columns
 from forescale.scaling.other_counts import refuse_other_counts
 from forescale.scaling.screen import (
     Draft,
+    refuse_groups_off,
     refuse_two_units,
     screen,
     set_aside_misplaced,
@@ -139,8 +140,9 @@ def _build(
     screen(rows, index, lines, found, loss_name, size, sizes.scale, draft)
     set_aside_units(draft, found, sizes.scale, lines)
     refuse_other_counts(rows, draft.index, names, found, *draft.arrays())
-    refuse_two_units(draft, rows, names, found[loss_name].removeprefix("\0"))
     said = _said_otherwise(rows, draft.index, found, size, sizes.scale)
+    refuse_groups_off(draft, found, sizes.scale, rows, names, said)
+    refuse_two_units(draft, rows, names, found[loss_name].removeprefix("\0"))
     aside = set_aside_misplaced(draft, found, sizes.scale, lines, said)
     others = [i for i in index if i not in aside]
     draft.warnings += _compute_warnings(rows, others, found, size, sizes.scale)
