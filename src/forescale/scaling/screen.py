@@ -13,6 +13,7 @@ from forescale.base.errors import InputError
 from forescale.base.records.laws import LeftOut, Scale
 from forescale.scaling.choices import OUTCOME
 from forescale.scaling.columns import normal, not_a_number, number, text_of, where_option
+from forescale.scaling.diverged import diverged
 from forescale.scaling.misplaced import misplaced
 from forescale.scaling.plausible import NO_LOSS, Names, odd_units
 from forescale.scaling.sizes import WARN_ABOVE, Point, resolve, size_columns
@@ -144,6 +145,13 @@ def set_aside_misplaced(
     if off:
         _set_aside(draft, lines, off, "for a factor of 1,000 in one column would explain them", "mend those rows")
     return rows
+
+
+def set_aside_diverged(draft: Draft, lines: list[int | None]) -> None:
+    """Set aside rows whose loss is more than twice what the law of the others says."""
+    off = diverged(*draft.arrays())
+    if off:
+        _set_aside(draft, lines, off, "for no run that went well ends so high", "say so in a column `status`")
 
 
 def refuse_groups_off(

@@ -26,6 +26,7 @@ from forescale.scaling.screen import (
     refuse_groups_off,
     refuse_two_units,
     screen,
+    set_aside_diverged,
     set_aside_misplaced,
     set_aside_units,
     settings_of,
@@ -144,6 +145,7 @@ def _build(
     refuse_groups_off(draft, found, sizes.scale, rows, names, said)
     refuse_two_units(draft, rows, names, found[loss_name].removeprefix("\0"))
     aside = set_aside_misplaced(draft, found, sizes.scale, lines, said)
+    set_aside_diverged(draft, lines)
     others = [i for i in index if i not in aside]
     draft.warnings += _compute_warnings(rows, others, found, size, sizes.scale)
     replicates = settings_of(rows, names, found, draft, lines, found[loss_name])
