@@ -75,8 +75,9 @@ def fit(
     `source`: a path, a list of dicts, a dict of columns, a data frame, or a RunTable. Intervals are at `level`.
     """
     forms = forms_named(form)
-    if not 0 < level < 1:
-        raise ConfigError(f"a level of {level} is not between 0 and 1", key="level")
+    for name, share in (("level", level), ("band", band)):
+        if not 0 < share < 1:
+            raise ConfigError(f"a {name} of {share} is not between 0 and 1", key=name)
     table = read_runs(source, scale=scale, columns=columns, where=where, group=group, metric=metric)
     ready = prepare(table, band, minimum_steps)
     rate, batch, hyper_warnings = fit_hyper(table, band=band, level=level)
@@ -139,7 +140,7 @@ def fit(
     far = [(row, left) for row, left in far_rows(table, used, laws.predictive, laws.surface) if row not in parts.bad]
     if far:
         laws = laws.model_copy(update={"warnings": [*laws.warnings, *far_warning(far)]})
-    if not any((laws.surface, laws.allocation, rate, batch, compute, laws.predictive)):
+    if not laws.any_law:
         raise InputError(
             "no law can be fitted to these runs",
             why="; ".join(design.warnings[:1] + hyper_warnings[:1]) or "too few runs",

@@ -193,12 +193,12 @@ def refuse_two_units(draft: Draft, rows: list[Row], names: list[str], column: st
 
 def _names(found: dict[str, str], scale: Scale) -> Names:
     columns = size_columns(found, scale)
-    single = columns[0] if len(columns) == 1 else "size"
-    return Names(
-        size=found[single].removeprefix("\0") if single in found else "size",
-        tokens=found["tokens"].removeprefix("\0") if "tokens" in found else "tokens",
-        ours=single,
-    )
+    tokens = found["tokens"].removeprefix("\0") if "tokens" in found else "tokens"
+    if len(columns) == 1:
+        return Names(size=found[columns[0]].removeprefix("\0"), tokens=tokens, ours=columns[0])
+    if not columns and "flops" in found:
+        return Names(size="FLOPs per token", tokens=tokens, compute=found["flops"].removeprefix("\0"))
+    return Names(size="size", tokens=tokens, ours="size")
 
 
 def _set_aside(draft: Draft, lines: list[int | None], reasons: dict[int, str], why: str, remedy: str) -> None:

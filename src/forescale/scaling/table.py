@@ -86,6 +86,13 @@ class RunTable:
         """C = factor x size x tokens."""
         return 1.0 if self.scale == "M" else 6.0
 
+    def lack_of(self, what: str) -> str:
+        """Why there is no learning rate or no batch at all, in words."""
+        if what == "batch" and {"batch_seqs", "seq_len"} & self.understood.keys() == {"batch_seqs"}:
+            column = self.understood["batch_seqs"]
+            return f"`{column}` counts sequences, and without a column `seq_len` their tokens are unknown"
+        return f"the table has no {what} column"
+
     def take(self, keep: npt.NDArray[Any]) -> RunTable:
         """The runs at these indices (or where this mask is true)."""
         index = np.flatnonzero(keep) if keep.dtype == bool else keep

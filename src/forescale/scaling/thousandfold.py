@@ -40,7 +40,7 @@ def refuse_thousandfold(
 ) -> None:  # fmt: skip
     """Exit 3 where one factor of 1e3 or 1e6 in one column, in a group of rows, brings all rows onto one surface.
 
-    `numbers`: data rows from 1. `said` is as `misplaced` has it; `choose`: a remedy beside mending the rows, of a group.
+    `numbers`: data rows from 1. `said` is as `misplaced` has it; `choose`: another remedy, of a group.
     """
     found = _group(np.log(size), np.log(tokens), np.log(loss))
     if found is None:
