@@ -75,9 +75,7 @@ def fit(
     `source`: a path, a list of dicts, a dict of columns, a data frame, or a RunTable. Intervals are at `level`.
     """
     forms = forms_named(form)
-    for name, share in (("level", level), ("band", band)):
-        if not 0 < share < 1:
-            raise ConfigError(f"a {name} of {share} is not between 0 and 1", key=name)
+    _check_shares(level=level, band=band)
     table = read_runs(source, scale=scale, columns=columns, where=where, group=group, metric=metric)
     ready = prepare(table, band, minimum_steps)
     rate, batch, hyper_warnings = fit_hyper(table, band=band, level=level)
@@ -147,6 +145,13 @@ def fit(
             remedy="add runs at other budgets and sizes (forescale ladder suggest)",
         )
     return laws
+
+
+def _check_shares(**shares: float) -> None:
+    """Options that are a share, by name: strictly between 0 and 1, and nan is not."""
+    for name, share in shares.items():
+        if not 0 < share < 1:
+            raise ConfigError(f"a {name} of {share} is not between 0 and 1", key=name)
 
 
 def doubted(regime: Regime, design: Design) -> Regime:
