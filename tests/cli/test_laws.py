@@ -380,3 +380,11 @@ def test_suggest_off_a_tied_line_inside_a_ladder_and_on_two_runs(run: Any, tmp_p
     ended = run("ladder", "suggest", table, "--target", "1e21")
     assert ended.code == 3
     assert "ladder suggest" not in ended.err
+
+
+def test_a_json_file_without_laws_is_no_file_of_laws(run: Any, empty_home: Path) -> None:
+    (empty_home / "e.json").write_text("{}")
+    ended = run("forecast", "e.json", "--flops", "1e20")
+    assert ended.code == 4
+    assert "is no file of laws" in ended.err
+    assert "fit RUNS --out DIR" in ended.err

@@ -46,6 +46,28 @@ def test_no_draw_contradicts_the_ladder(form):
         assert np.quantile(np.abs(slope - true / span), 0.9) < 0.03
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_floor_that_ran_to_0_lies_inside_its_interval_and_is_said(seed):
+    rng = np.random.default_rng(seed)
+    no_floor = Surface(form="chinchilla", E=0.0, A=9.0, alpha=0.06, B=4e6, beta=0.75)
+
+    def loss(size: float, tokens: float) -> float:  # falls faster and faster, as no floor lets it
+        steeper = -0.01 * np.log(size / 1e7) ** 2 + 0.01 * rng.standard_normal()
+        return no_floor.loss(size, tokens) * float(np.exp(steeper))
+
+    rows = [
+        {"params": size, "tokens": tokens, "loss": loss(size, tokens)}
+        for size in np.geomspace(1e7, 1e9, 6)
+        for tokens in np.geomspace(2e8, 2e10, 6)
+    ]
+    laws = fit(rows, form="chinchilla")
+    assert laws.surface is not None
+    assert laws.surface.E == 0.0
+    assert any("E is not identified" in text for text in laws.warnings)
+    for name, (low, high) in laws.surface.intervals.items():
+        assert low <= getattr(laws.surface, name) <= high
+
+
 def test_noise_decides_how_many_runs_count():
     cells = laptop_cells(0, 0.002)
     frame, every = Frame.of(cells.size, cells.tokens, cells.loss), np.ones((1, len(cells)), dtype=bool)

@@ -210,3 +210,24 @@ def test_half_the_noise_narrows_and_a_missing_top_rung_widens():
     whole = forecast(fit(rows), flops=1e20)
     less = forecast(fit([r for r in rows if r["budget"] < top]), flops=1e20)
     assert less.width > whole.width
+
+
+@pytest.mark.parametrize("name", ["band", "level"])
+@pytest.mark.parametrize("share", [-1.0, 0.0, 5.0, float("nan")])
+def test_shares_outside_0_and_1_are_refused(name, share):
+    with pytest.raises(ConfigError, match=f"a {name} of .* is not between 0 and 1"):
+        fit([], **{name: share})
+
+
+def test_a_batch_in_sequences_is_not_called_missing():
+    rows = [
+        {"params": n, "tokens": d, "loss": 1.8 + 400 / n**0.34 + 2000 / d**0.36, "lr": 1e-3, "global_batch_size": 512}
+        for n in (1e7, 3e7, 1e8)
+        for d in (1e9, 3e9, 1e10)
+    ]
+    said = [text for text in fit(rows).warnings if text.startswith("no batch law")]
+    assert said == [
+        "no batch law: `global_batch_size` counts sequences, and without a column `seq_len` their tokens are unknown"
+    ]
+    known = [{**row, "seq_len": 2048} for row in rows]
+    assert not any("seq_len" in text for text in fit(known).warnings)

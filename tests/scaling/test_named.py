@@ -72,11 +72,55 @@ def test_marks_and_choices_are_said():
     marked[0]["epoch_outlier"] = "1"
     for k, row in enumerate(marked):
         row |= {"optimizer": "adamw" if k % 2 else "muon", "decay": "cosine" if k % 2 else "wsd"}
-        row |= {"loss_kind": "train" if k % 2 else "val"}
     said = " ".join(read_runs(marked).warnings)
     assert "1 row is marked in `epoch_outlier`" in said
     assert "--where epoch_outlier=0" in said
-    assert all(f"differ in `{name}`" in said for name in ("optimizer", "decay", "loss_kind"))
+    assert all(f"differ in `{name}`" in said for name in ("optimizer", "decay"))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("loss_kind", ("train", "val")), ("split", ("test", "validation")), ("eval", ("Train", "heldout")),
+     ("loss_type", ("c4", "pile"))],
+)  # fmt: skip
+def test_losses_of_two_texts_never_share_a_fit(name, words):
+    mixed = rows(params=lambda n: n, tokens=lambda n: 20 * n, loss=lambda n: 4 - n / 1e8)
+    for k, row in enumerate(mixed):
+        row[name] = words[k % 2]
+    with pytest.raises(ConfigError, match=rf"`{name}` is .*{words[1]}") as error:
+        read_runs(mixed)
+    assert f"--where {name}=" in error.value.remedy
+    assert len(read_runs(mixed, where=[f"{name}={words[0]}"])) == (len(mixed) + 1) // 2
+
+
+def test_a_split_of_another_kind_is_no_other_text():
+    mixed = rows(params=lambda n: n, tokens=lambda n: 20 * n, loss=lambda n: 4 - n / 1e8)
+    for k, row in enumerate(mixed):
+        row["split"] = "narrow" if k % 2 else "wide"
+    assert len(read_runs(mixed)) == len(mixed)
+
+
+@pytest.mark.parametrize("name", ["style", "param_count"])
+def test_two_counts_of_the_same_runs_never_share_a_fit(name):
+    plain = rows(params=lambda n: n, tokens=lambda n: 20 * n, loss=lambda n: 4 - n / 1e8)
+    twice = [
+        {**row, name: word, "params": row["params"] * factor, "loss": row["loss"] * slip}
+        for row in plain
+        for word, factor, slip in (("all", 1.4, 1.001), ("projections", 1.0, 1.0))
+    ]
+    with pytest.raises(ConfigError, match=f"how their size is counted: `{name}` is all, projections"):
+        read_runs(twice)
+    assert len(read_runs(twice, where=[f"{name}=all"])) == len(plain)
+
+
+def test_another_optimizer_at_other_losses_is_no_other_count():
+    plain = rows(params=lambda n: n, tokens=lambda n: 20 * n, loss=lambda n: 4 - n / 1e8)
+    twice = [
+        {**row, "style": word, "params": row["params"] * factor, "loss": row["loss"] * slip}
+        for row in plain
+        for word, factor, slip in (("adamw", 1.4, 1.01), ("muon", 1.0, 1.0))
+    ]
+    assert any("differ in `style`" in text for text in read_runs(twice).warnings)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 
 import pytest
 
@@ -139,11 +140,11 @@ def test_bits_beside_nats_are_refused_with_the_rows_and_the_column_that_tells(gr
     [
         ("chinchilla_points", {}, 245),
         ("marin_isoflop_comma", {}, 85),
-        ("porian_isoflop_refinedweb", {}, 683),
-        ("porian_isoflop_refinedweb", {"where": ["hparams=tuned"]}, 225),
+        ("porian_isoflop_refinedweb", {"where": ["loss_kind=val"]}, 472),
+        ("porian_isoflop_refinedweb", {"where": ["hparams=tuned", "loss_kind=train"]}, 104),
         ("gadre_overtrain_c4_rpj", {"group": "rpj"}, 35),
         ("gadre_overtrain_c4_rpj", {"group": "c4_original"}, 34),
-        ("nanochat_isoflop_optima", {}, 12),
+        ("nanochat_isoflop_optima", {"where": ["style=transformer_only"]}, 4),
     ],
 )
 def test_public_tables_keep_all_their_rows(name, options, rows):
@@ -161,3 +162,14 @@ def test_a_factor_that_all_rows_share_is_said_and_mended_as_it_says():
         read_runs(sized)
     assert "1/2 of size x tokens in 20 of 20 rows" in error.value.why
     assert len(read_runs(sized, columns=["flops=2*flops"])) == 20
+
+
+def test_compute_in_another_unit_is_blamed_where_the_size_comes_from_it():
+    rows = [
+        {"tokens": row["tokens"], "loss": row["loss"], "flops": 6e-18 * row["params"] * row["tokens"]} for row in ROWS
+    ]
+    with pytest.raises(InputError, match=r"`flops` over `tokens` .* is `flops` in EFLOPs") as error:
+        read_runs(rows)
+    option = re.search("--column (flops='([^']*)')", error.value.remedy)
+    assert option is not None
+    assert len(read_runs(rows, columns=[f"flops={option[2]}"])) == len(ROWS)

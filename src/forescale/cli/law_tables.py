@@ -58,7 +58,10 @@ def fit(data: Data, out: Console) -> None:
     _self_check(data.get("self_check"), out)
     if len(data.get("scales") or {}) > 1:
         errors = ", ".join(f"{scale} {percent(error)}" for scale, error in data["scales"].items())
-        out.print(f"median error of hidden budgets with the size in each unit: {errors}")
+        out.print(
+            "which unit of size to choose, by a check of its own (the generalised form alone, whatever --form says,"
+            f" forecasting the runs beyond each of several budgets): median error {errors}"
+        )
 
 
 def reading(data: Data, out: Console) -> None:

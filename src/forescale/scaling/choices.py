@@ -12,6 +12,14 @@ from forescale.scaling.measure_units import in_bits, loss_unit
 from forescale.scaling.sources import Row
 
 NEVER_MIXED = ("tokenizer", "validation", "seq_len", "group")
+KIND = re.compile(r"^(loss|eval|metric)_(kind|type|split|name|set|on)$")
+"""Columns whose words say what a loss is of."""
+SPLIT = re.compile(
+    r"^((loss|eval|evaluation|data|dataset|metric|val)_)?(split|subset|partition|phase|eval|evaluation)$"
+)
+"""Columns that say it where their words are such as `HELD`."""
+HELD = frozenset({"train", "training", "trained", "val", "valid", "validation", "dev", "test", "eval", "evaluation",
+                  "heldout", "held out", "held-out", "held_out", "holdout", "hold-out"})  # fmt: skip
 OUTCOME = re.compile(
     r"loss|bpb|acc|perplex|ppl|score|time|second|tok_per|tokens_per_s|throughput|util|mfu|hardware|date|host|url|path"
     r"|created|grad_norm|reason|outlier|notes|tags|task|runtime|memory"
@@ -42,7 +50,7 @@ def choose_group(rows: list[Row], index: list[int], found: dict[str, str], group
     return chosen
 
 
-def refuse_mixtures(rows: list[Row], index: list[int], found: dict[str, str]) -> None:
+def refuse_mixtures(rows: list[Row], index: list[int], found: dict[str, str], names: Sequence[str]) -> None:
     """Rows whose losses do not lie on one curve never share a fit: exit 2 with the choices."""
     for name in NEVER_MIXED:
         if name not in found:
@@ -57,6 +65,22 @@ def refuse_mixtures(rows: list[Row], index: list[int], found: dict[str, str]) ->
                 remedy=f"choose with {option}" + (" (`forescale compare` fits each)" if name == "group" else ""),
                 key=column,
             )
+    for name in names:
+        values = sorted({text_of(rows[i].get(name)) for i in index} - {""})
+        if len(values) > 1 and _says_what_of(name, values):
+            raise ConfigError(
+                f"the losses are not all of one text: `{name}` is {', '.join(values[:12])}",
+                why="losses on training text, and on each held-out text, lie on curves of their own",
+                remedy=f"choose with {where_option(name, next((v for v in values if 'val' in v.lower()), values[0]))}",
+                key=name,
+            )
+
+
+def _says_what_of(name: str, values: Sequence[str]) -> bool:
+    """Whether the words of a column say what the losses are of."""
+    if SPLIT.match(normal(name)):
+        return all(value.lower() in HELD for value in values)
+    return bool(KIND.match(normal(name))) and not any(number(value) is not None for value in values)
 
 
 def loss_column(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from forescale.scaling.ensemble import (
 from forescale.scaling.noise import Cells, NoiseLaw
 from forescale.scaling.predictive import members_mean, off_gate, off_optimum, quantile, spread
 from forescale.scaling.rolling import Rolling, roll
-from forescale.scaling.surfaces import Form, to_surface
+from forescale.scaling.surfaces import Form, from_surface, to_surface
 
 Array = npt.NDArray[np.float64]
 
@@ -63,6 +63,9 @@ def fit_core(
 ) -> Core:  # fmt: skip
     """Fit the forms, draw from what they leave open, and look at how their forecasts fared inside the ladder."""
     members = fit_members(cells, forms)
+    if pinned is not None:  # the lowest optimum of many starts; draws begin there, and not in the basin of the batch's
+        (plain,) = members
+        members = [replace(plain, theta=from_surface(pinned, plain.frame)[None])]
     belief = believed(cells, members)
     weights = member_weights(members, belief)
     bad = bad_runs(cells, members) if belief >= MOSTLY else []

@@ -79,8 +79,7 @@ def fit(
     `source`: a path, a list of dicts, a dict of columns, a data frame, or a RunTable. Intervals are at `level`.
     """
     forms = forms_named(form)
-    if not 0 < level < 1:
-        raise ConfigError(f"a level of {level} is not between 0 and 1", key="level")
+    _check_shares(level=level, band=band)
     table = read_runs(source, scale=scale, columns=columns, where=where, group=group, metric=metric)
     ready = prepare(table, band, minimum_steps)
     rate, batch, hyper_warnings = fit_hyper(table, band=band, level=level)
@@ -139,7 +138,7 @@ def fit(
     far = [(row, left) for row, left in far_rows(table, used, laws.predictive, laws.surface) if row not in parts.bad]
     if far:
         laws = laws.model_copy(update={"warnings": [*laws.warnings, *far_warning(far)]})
-    if not any((laws.surface, laws.allocation, rate, batch, compute, laws.predictive)):
+    if not laws.any_law:
         raise InputError(
             "no law can be fitted to these runs",
             why="; ".join(design.warnings[:1] + hyper_warnings[:1]) or "too few runs",
@@ -162,6 +161,13 @@ def _summary(ready: Prepared) -> RunsSummary:
         flops=trained_flops(table.flops, table.trunk),
         left_out=sorted([*table.left_out, *ready.dropped], key=lambda out: out.row),
     )
+
+
+def _check_shares(**shares: float) -> None:
+    """Options that are a share, by name: strictly between 0 and 1, and nan is not."""
+    for name, share in shares.items():
+        if not 0 < share < 1:
+            raise ConfigError(f"a {name} of {share} is not between 0 and 1", key=name)
 
 
 def doubted(regime: Regime, design: Design) -> Regime:
@@ -263,6 +269,7 @@ def _surface_laws(
         draws = core.surfaces()
         parts.surface = main.model_copy(update={"intervals": _intervals(draws, level)})
         parts.minima = minima(cells, factor, level, main)
+        warnings += _floor_warnings(parts.surface)
         parts.allocation = allocation_through(parts.minima, factor, level)
         if parts.allocation is None:
             parts.allocation = allocation_of_surface(main, draws, factor, level)
@@ -276,6 +283,19 @@ def _surface_laws(
             " three over 3x are needed"
         )
     return parts
+
+
+def _floor_warnings(surface: Surface) -> list[str]:
+    """A floor that ran to 0, of the fit itself or of a share of its draws."""
+    low, high = surface.intervals["E"]
+    if surface.E > 0 and low > 0:
+        return []
+    ran = "the fit" if surface.E == 0 else "a part of its draws"
+    return [
+        f"E is not identified: the floor of {ran} ran to 0 (interval {low:.4g} to {high:.4g}), so these runs do not"
+        " show where the loss ends, and far beyond them the law falls too low; runs at larger compute would tell, the"
+        " forms with weak priors (no --form) do without"
+    ]
 
 
 def _edge_warnings(points: list[IsoMinimum], cells: Cells) -> list[str]:

@@ -89,7 +89,7 @@ def _supported(cells: Sequence[Cell], table: RunTable) -> tuple[bool, bool, list
         if wide:
             continue
         if not np.isfinite(values).any():
-            warnings.append(f"no {what} law: the table has no {what} column")
+            warnings.append(f"no {what} law: {table.lack_of(what)}")
         elif not varied:
             warnings.append(f"no {what} law: no size and token count was run at more than one {what}")
         else:

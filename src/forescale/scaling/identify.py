@@ -74,10 +74,12 @@ def _judge(cells: Cells) -> Design:
     sizes, tokens = _distinct(x), _distinct(y)
     span = float(cells.flops.max() / cells.flops.min())
     if len(cells) < MIN_CELLS:
+        alone = len(cells) == len(np.unique(cells.budget)) > 1
         return Design(
             False, len(cells) >= MIN_FORECAST and span >= 2.5 and min(sizes, tokens) > 1,
             [f"no surface and no allocation: {len(cells)} different (size, tokens) runs, at least {MIN_CELLS} are"
-             " needed; add sizes at two or more budgets"],
+             " needed; add sizes at two or more budgets"
+             + (" (one run a budget does not show that its size is the best)" if alone else "")],
         )  # fmt: skip
     if span < 1.25:
         return Design(

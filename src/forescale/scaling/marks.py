@@ -11,8 +11,6 @@ MARK = re.compile(r"(^|_)(outlier|outliers|is_outlier|exclude|excluded|bad|suspe
 TRUE = frozenset({"true", "1", "1.0", "yes", "y", "t"})
 CHOICES = ("schedule", "optimizer")
 """Columns of ours in whose words runs of one fit should agree."""
-KIND = re.compile(r"^loss_(kind|type|split|name|set)$")
-"""Columns that say what a loss is of: among those that a run produces, but a choice all the same."""
 
 
 def marked_rows(rows: list[Row], at: list[int], names: list[str], found: dict[str, str]) -> list[str]:
@@ -31,9 +29,8 @@ def marked_rows(rows: list[Row], at: list[int], names: list[str], found: dict[st
 
 
 def known_choices(rows: list[Row], at: list[int], found: dict[str, str]) -> list[str]:
-    """Schedules, optimizers and kinds of loss in one fit."""
+    """Schedules and optimizers in one fit."""
     columns = [found[name] for name in CHOICES if name in found]
-    columns += [name for name in (rows[at[0]] if at else {}) if KIND.match(normal(name)) and name not in columns]
     warnings = []
     for column in columns:
         values = sorted({text_of(rows[i].get(column)) for i in at} - {""})

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 
 from forescale.base.records.laws import Surface
+from forescale.scaling.surfaces import floor_of
 
 Array = npt.NDArray[np.float64]
 DELTA = 1e-3
@@ -70,6 +71,6 @@ def fit_chinchilla(size: Array, tokens: Array, loss: Array, starts: Array | None
     best = again if again.fun < best.fun else best
     e, a, alpha, b, beta = (float(v) for v in best.x)
     return Surface(
-        form="chinchilla", E=float(np.exp(e)), A=float(np.exp(min(a + alpha * x0, 600.0))), alpha=alpha,
-        B=float(np.exp(min(b + beta * y0, 600.0))), beta=beta, objective=float(best.fun) / SCALE,
+        form="chinchilla", E=floor_of(e, float(log_loss.min())), A=float(np.exp(min(a + alpha * x0, 600.0))),
+        alpha=alpha, B=float(np.exp(min(b + beta * y0, 600.0))), beta=beta, objective=float(best.fun) / SCALE,
     )  # fmt: skip

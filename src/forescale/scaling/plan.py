@@ -22,6 +22,7 @@ from forescale.scaling.memory import checkpoint_gib
 from forescale.scaling.planned_run import Run, Wishes
 from forescale.scaling.shapes import ShapeRules, proportions, refuse_unmet, size_of
 from forescale.scaling.training import Training
+from forescale.scaling.which_laws import read_laws
 
 WARMUP_STEPS = 2000
 WARMUP_SHARE = 0.02
@@ -117,14 +118,7 @@ def _run(asked: Asked, guide: Guide, wishes: Wishes, dials: Dials) -> Run:
 def _laws(laws: Laws | str | Path | None) -> tuple[Laws, list[str]]:
     if laws is None:
         return published.laws("deepseek"), ["no laws of your own: planned by `deepseek`"]
-    if isinstance(laws, Laws):
-        return laws, []
-    path = Path(laws)
-    if path.is_dir():
-        return Laws.read(path / "laws.json"), []
-    if path.suffix == ".json" or path.exists():
-        return Laws.read(path), []
-    return published.laws(str(laws)), []
+    return read_laws(laws), []
 
 
 def _check(wishes: Wishes) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,9 @@ NO_LOSS = 15.0
 """Nats per token, or bits per byte, that no language model has: guessing among a million tokens costs 13.8 nats."""
 FEWEST_ROWS = 3
 """Rows that it takes to say what is usual in a table."""
+USUAL = 1e9
+"""FLOPs per token in the middle of what ladders hold, to guess a unit by."""
+COMPUTE = {9: "GFLOPs", 12: "total TFLOPs", 15: "PFLOPs", 18: "EFLOPs", 21: "ZFLOPs", 24: "YFLOPs"}
 WORDS = {3: "thousands", 6: "millions", 9: "billions", 12: "trillions"}
 
 
@@ -42,6 +46,8 @@ class Names:
     size: str
     tokens: str
     ours: str = "params"
+    compute: str = ""
+    """The column that the size was derived from, with the tokens, where the table has none of its own."""
 
 
 def odd_units(size: Array, tokens: Array, names: Names) -> dict[int, str]:
@@ -90,6 +96,8 @@ def _refuse_columns(size: Array, tokens: Array, names: Names) -> None:
     """Exit 3 for a table whose columns, as they stand, are no plain counts."""
     n, d = float(np.median(size)), float(np.median(tokens))
     ratio = float(np.median(tokens / size))
+    if names.compute and n < FEWEST:
+        _refuse_compute(n, names)
     small = [(names.size, names.ours, n, 9 if n < BILLIONS else 6)] if n < FEWEST else []
     small += [(names.tokens, "tokens", d, 9)] if d < FEWEST else []
     if not small and LEAST <= ratio <= MOST:
@@ -103,4 +111,18 @@ def _refuse_columns(size: Array, tokens: Array, names: Names) -> None:
         why=f"no training run is of so few, and tokens per size would be {ratio:.2g}",
         remedy=f"say the unit: --column {options} (or another factor), or in the header: `Params (M)`, `Tokens (B)`",
         key=small[0][0],
+    )
+
+
+def _refuse_compute(size: float, names: Names) -> NoReturn:
+    """Exit 3 for compute that, over the tokens, comes to no FLOPs per token of a model."""
+    power = 3 * round((math.log10(USUAL) - math.log10(size)) / 3)
+    unit = COMPUTE.get(power, f"units of 1e{power}")
+    raise InputError(
+        f"`{names.compute}` over `{names.tokens}` is around {size:.3g} FLOPs per token: is `{names.compute}` in {unit}?"
+        " Plain FLOPs are needed",
+        why="the table has no size, so it is compute over tokens, and no model takes so few",
+        remedy=f"say the unit: --column flops='1e{power}*{names.compute}' (or another factor), or in the header:"
+        f" `{COMPUTE.get(power, 'EFLOPs')}`",
+        key=names.compute,
     )

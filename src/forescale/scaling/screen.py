@@ -13,10 +13,12 @@ from forescale.base.errors import InputError
 from forescale.base.records.laws import LeftOut, Scale
 from forescale.scaling.choices import OUTCOME
 from forescale.scaling.columns import normal, not_a_number, number, text_of, where_option
+from forescale.scaling.diverged import diverged
 from forescale.scaling.misplaced import misplaced
 from forescale.scaling.plausible import NO_LOSS, Names, odd_units
 from forescale.scaling.sizes import WARN_ABOVE, Point, resolve, size_columns
 from forescale.scaling.sources import Row
+from forescale.scaling.thousandfold import refuse_thousandfold
 from forescale.scaling.two_units import column_that_tells, rows_in_bits
 
 Array = npt.NDArray[np.float64]
@@ -32,6 +34,11 @@ class Draft:
     losses: list[float] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def arrays(self) -> tuple[Array, Array, Array]:
+        """Size, tokens and loss of the rows that are left."""
+        size, tokens = (np.array([getattr(p, name) for p in self.points]) for name in ("size", "tokens"))
+        return size, tokens, np.array(self.losses)
 
 
 def screen(
@@ -122,7 +129,8 @@ def summary_rows(
 
 def set_aside_units(draft: Draft, found: dict[str, str], scale: Scale, lines: list[int | None]) -> None:
     """Set aside rows whose size or tokens are in another unit than the rest; a whole column of them is refused."""
-    odd = odd_units(*_places(draft), _names(found, scale))
+    size, tokens, _ = draft.arrays()
+    odd = odd_units(size, tokens, _names(found, scale))
     if odd:
         said = "for their size or tokens seem to be in another unit than the others'"
         _set_aside(draft, lines, odd, said, "write them alike, or with their unit (3.2B, 125M)")
@@ -132,47 +140,65 @@ def set_aside_misplaced(
     draft: Draft, found: dict[str, str], scale: Scale, lines: list[int | None], said: dict[str, Array]
 ) -> set[int]:
     """Set aside rows that a factor of 1e3 or 1e6 in size or tokens explains, and nothing else; which of `rows`."""
-    size, tokens = _places(draft)
-    off = misplaced(size, tokens, np.array(draft.losses), _names(found, scale), said)
+    off = misplaced(*draft.arrays(), _names(found, scale), said)
     rows = {draft.index[place] for place in off}
     if off:
         _set_aside(draft, lines, off, "for a factor of 1,000 in one column would explain them", "mend those rows")
     return rows
 
 
+def set_aside_diverged(draft: Draft, lines: list[int | None]) -> None:
+    """Set aside rows whose loss is more than twice what the law of the others says."""
+    off = diverged(*draft.arrays())
+    if off:
+        _set_aside(draft, lines, off, "for no run that went well ends so high", "say so in a column `status`")
+
+
+def refuse_groups_off(
+    draft: Draft, found: dict[str, str], scale: Scale, rows: list[Row], names: list[str], said: dict[str, Array]
+) -> None:
+    """Exit 3 where a group of rows, and no single ones, is a thousand times off; `said` has the draft's rows."""
+
+    def choose(group: npt.NDArray[np.bool_]) -> str:
+        return _choose(draft, rows, names, group)
+
+    numbers = [i + 1 for i in draft.index]
+    refuse_thousandfold(*draft.arrays(), _names(found, scale), numbers, said, choose)
+
+
+def _choose(draft: Draft, rows: list[Row], names: list[str], group: npt.NDArray[np.bool_]) -> str:
+    """How to choose one of two groups, in words."""
+    tells = column_that_tells([{name: rows[i].get(name) for name in names} for i in draft.index], group)
+    if tells is None:
+        return "choose rows with --where COLUMN=VALUE"
+    return f"choose with {where_option(tells[0], tells[2])} or {where_option(tells[0], tells[1])}"
+
+
 def refuse_two_units(draft: Draft, rows: list[Row], names: list[str], column: str) -> None:
     """Exit 3 where some losses are in bits and others in nats: no law of both is one."""
-    found = rows_in_bits(*_places(draft), np.array(draft.losses))
+    found = rows_in_bits(*draft.arrays())
     if found is None:
         return
     group, factor = found
     few = group if 2 * group.sum() <= len(group) else ~group
     numbers = [draft.index[place] + 1 for place in np.flatnonzero(few)]
-    tells = column_that_tells([{name: rows[i].get(name) for name in names} for i in draft.index], group)
-    choose = "choose rows with --where COLUMN=VALUE"
-    if tells is not None:
-        choose = f"choose with {where_option(tells[0], tells[2])} or {where_option(tells[0], tells[1])}"
     raise InputError(
         f"`{column}` is in two units: {len(numbers)} of {len(group)} rows (rows {_listed(numbers)}) lie {factor:.3f}"
         f" times {'above' if few is group else 'below'} the law of the others",
         why="a bit is 0.6931 nats, so a loss in bits is 1.443 times the same loss in nats; no law of both is one",
-        remedy=f"write all in one unit (bits x 0.6931 = nats), or {choose}",
+        remedy=f"write all in one unit (bits x 0.6931 = nats), or {_choose(draft, rows, names, group)}",
         key=column,
     )
 
 
-def _places(draft: Draft) -> tuple[Array, Array]:
-    return np.array([p.size for p in draft.points]), np.array([p.tokens for p in draft.points])
-
-
 def _names(found: dict[str, str], scale: Scale) -> Names:
     columns = size_columns(found, scale)
-    single = columns[0] if len(columns) == 1 else "size"
-    return Names(
-        size=found[single].removeprefix("\0") if single in found else "size",
-        tokens=found["tokens"].removeprefix("\0") if "tokens" in found else "tokens",
-        ours=single,
-    )
+    tokens = found["tokens"].removeprefix("\0") if "tokens" in found else "tokens"
+    if len(columns) == 1:
+        return Names(size=found[columns[0]].removeprefix("\0"), tokens=tokens, ours=columns[0])
+    if not columns and "flops" in found:
+        return Names(size="FLOPs per token", tokens=tokens, compute=found["flops"].removeprefix("\0"))
+    return Names(size="size", tokens=tokens, ours="size")
 
 
 def _set_aside(draft: Draft, lines: list[int | None], reasons: dict[int, str], why: str, remedy: str) -> None:

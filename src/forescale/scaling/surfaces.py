@@ -157,6 +157,7 @@ def _model_and_jacobian(theta: Array, x: Array, y: Array) -> tuple[Array, Array]
     return f, jacobian
 
 
+ITERATIONS = 48
 RESCALE = (3, 8, 14, 20)
 """Iterations at which the residual scale is found anew."""
 
@@ -171,8 +172,8 @@ class Solution:
 
 
 def solve(
-    frame: Frame, weights: Array, start: Array, mean: Array, precision: Array, free: list[int], *, iterations: int = 48,
-    huber: float = 1.5, sigma_floor: float = 1e-3, scale: Array | None = None,
+    frame: Frame, weights: Array, start: Array, mean: Array, precision: Array, free: list[int], *,
+    iterations: int = ITERATIONS, huber: float = 1.5, sigma_floor: float = 1e-3, scale: Array | None = None,
 ) -> Solution:  # fmt: skip
     """Fit every row of `weights` [b, n] by damped Gauss-Newton on Huber-weighted log residuals with priors.
 
@@ -237,12 +238,36 @@ def _scale(residual: Array, weights: Array, floor: float) -> Array:
     return np.asarray(np.maximum(1.4826 * median, floor))
 
 
+VANISHED = 1e-6
+"""A floor below this share of the lowest loss has run to 0: the search is in its logarithm, and 0 is never reached."""
+
+
+def floor_of(log_floor: float, log_lowest: float) -> float:
+    """E of its logarithm; exactly 0 where it has run there."""
+    return 0.0 if log_floor < log_lowest + np.log(VANISHED) else float(np.exp(log_floor))
+
+
+def from_surface(surface: Surface, frame: Frame) -> Array:
+    """The parameters [6] that `to_surface` made a surface of; a floor of 0 becomes the least that is none."""
+    least = float(np.exp(frame.log_loss.min())) * VANISHED / 2
+    return np.array(
+        (
+            np.log(max(surface.E, least)),
+            np.log(max(surface.A, 1e-300)) - surface.alpha * frame.x0,
+            surface.alpha,
+            np.log(max(surface.B, 1e-300)) - surface.beta * frame.y0,
+            surface.beta,
+            np.log(surface.gamma),
+        )
+    )
+
+
 def to_surface(name: str, theta: Array, frame: Frame, objective: float | None = None) -> Surface:
     """One row of parameters in the runs' own units."""
     alpha, beta = float(theta[ALPHA]), float(theta[BETA])
     return Surface(
         form=name,
-        E=float(np.exp(theta[E])),
+        E=floor_of(float(theta[E]), float(frame.log_loss.min())),
         A=float(np.exp(min(theta[A] + alpha * frame.x0, 600.0))),
         alpha=alpha,
         B=float(np.exp(min(theta[B] + beta * frame.y0, 600.0))),

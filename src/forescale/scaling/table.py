@@ -20,10 +20,13 @@ from forescale.scaling.compute_said import SHARED_FACTOR, compute_warnings, labe
 from forescale.scaling.derive import bigram_of, budgets_of, conditions_of, trunks_of
 from forescale.scaling.marks import known_choices, marked_rows
 from forescale.scaling.named import Named, name_columns
+from forescale.scaling.other_counts import refuse_other_counts
 from forescale.scaling.screen import (
     Draft,
+    refuse_groups_off,
     refuse_two_units,
     screen,
+    set_aside_diverged,
     set_aside_misplaced,
     set_aside_units,
     settings_of,
@@ -83,6 +86,13 @@ class RunTable:
         """C = factor x size x tokens."""
         return 1.0 if self.scale == "M" else 6.0
 
+    def lack_of(self, what: str) -> str:
+        """Why there is no learning rate or no batch at all, in words."""
+        if what == "batch" and {"batch_seqs", "seq_len"} & self.understood.keys() == {"batch_seqs"}:
+            column = self.understood["batch_seqs"]
+            return f"`{column}` counts sequences, and without a column `seq_len` their tokens are unknown"
+        return f"the table has no {what} column"
+
     def take(self, keep: npt.NDArray[Any]) -> RunTable:
         """The runs at these indices (or where this mask is true)."""
         index = np.flatnonzero(keep) if keep.dtype == bool else keep
@@ -118,7 +128,7 @@ def read_runs(
     keep = apply_where(named.rows, where or (), named.found)
     index = [i for i, k in enumerate(keep) if k]
     index = choose_group(named.rows, index, named.found, group)
-    refuse_mixtures(named.rows, index, named.found)
+    refuse_mixtures(named.rows, index, named.found, names)
     return _build(named, index, raw.lines, raw.source, wanted, metric, names)
 
 
@@ -137,9 +147,12 @@ def _build(
     size = sizes.values[sizes.scale]
     screen(rows, index, lines, found, loss_name, size, sizes.scale, draft)
     set_aside_units(draft, found, sizes.scale, lines)
-    refuse_two_units(draft, rows, names, found[loss_name].removeprefix("\0"))
+    refuse_other_counts(rows, draft.index, names, found, *draft.arrays())
     said = _said_otherwise(rows, draft.index, found, size, sizes.scale)
+    refuse_groups_off(draft, found, sizes.scale, rows, names, said)
+    refuse_two_units(draft, rows, names, found[loss_name].removeprefix("\0"))
     aside = set_aside_misplaced(draft, found, sizes.scale, lines, said)
+    set_aside_diverged(draft, lines)
     others = [i for i in index if i not in aside]
     draft.warnings += _compute_warnings(rows, others, found, size, sizes.scale)
     replicates = settings_of(rows, names, found, draft, lines, found[loss_name])

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from forescale.scaling.outline import features, least_absolute, spread
+
 Array = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -27,18 +29,18 @@ BETTER = 3.0
 GAP = (0.3, 0.7)
 """The part of the offset that must be empty but for this share of the smaller group."""
 IN_GAP = 0.1
-ROUNDS, STEPS = 10, 12
+ROUNDS = 10
 
 
 def rows_in_bits(size: Array, tokens: Array, loss: Array) -> tuple[Bools, float] | None:
     """Which rows lie a factor of 1.4427 above the surface of the others, and the factor found; None where none do."""
     if len(loss) < FEWEST_ROWS:
         return None
-    features, log_loss = _features(np.log(size), np.log(tokens)), np.log(loss)
-    plain = log_loss - features @ _least_absolute(features, log_loss)
+    terms, log_loss = features(np.log(size), np.log(tokens)), np.log(loss)
+    plain = log_loss - terms @ least_absolute(terms, log_loss)
     best: tuple[float, Bools] | None = None
     for start in _starts(size * tokens, log_loss):
-        group, away = _settled(features, log_loss, start)
+        group, away = _settled(terms, log_loss, start)
         if best is None or away < best[0]:
             best = away, group
     assert best is not None
@@ -47,15 +49,15 @@ def rows_in_bits(size: Array, tokens: Array, loss: Array) -> tuple[Bools, float]
     if few < max(FEWEST_GROUP, LEAST_SHARE * len(group)):
         return None
     # The offset itself is free now: it must come out as a bit's.
-    joint = np.column_stack((features, group.astype(float)))
-    found = _least_absolute(joint, log_loss)
-    left = log_loss - features @ found[:-1]
+    joint = np.column_stack((terms, group.astype(float)))
+    found = least_absolute(joint, log_loss)
+    left = log_loss - terms @ found[:-1]
     between = (left > GAP[0] * BIT) & (left < GAP[1] * BIT)
     if abs(found[-1] - BIT) > NEAR or between.sum() > IN_GAP * few:
         return None
     smaller = group if group.sum() == few else ~group
     with_offset = left - found[-1] * group
-    if BETTER * max(_spread(with_offset), _spread(with_offset[smaller])) > max(_spread(plain), _spread(plain[smaller])):
+    if BETTER * max(spread(with_offset), spread(with_offset[smaller])) > max(spread(plain), spread(plain[smaller])):
         return None
     return group, float(np.exp(found[-1]))
 
@@ -68,12 +70,6 @@ def column_that_tells(rows: Sequence[Mapping[str, object]], group: Bools) -> tup
         if len(inside) == len(outside) == 1 and inside != outside and "" not in inside | outside:
             return name.removeprefix("\0"), inside.pop(), outside.pop()
     return None
-
-
-def _features(x: Array, y: Array) -> Array:
-    """A quadratic in ln size and ln tokens: enough for a robust outline, and solved at once."""
-    a, b = ((v - v.mean()) / max(float(v.std()), 1e-9) for v in (x, y))
-    return np.column_stack((np.ones_like(a), a, b, a * a, a * b, b * b))
 
 
 def _starts(compute: Array, log_loss: Array) -> Iterator[Bools]:
@@ -91,32 +87,13 @@ def _starts(compute: Array, log_loss: Array) -> Iterator[Bools]:
         yield ~upper
 
 
-def _settled(features: Array, log_loss: Array, group: Bools) -> tuple[Bools, float]:
+def _settled(terms: Array, log_loss: Array, group: Bools) -> tuple[Bools, float]:
     """Surface and groups in turn, until neither changes; and how far on average the rows lie from it then."""
     for _ in range(ROUNDS):
-        fitted = features @ _least_absolute(features, log_loss - BIT * group)
+        fitted = terms @ least_absolute(terms, log_loss - BIT * group)
         new = log_loss - fitted > BIT / 2
         if (new == group).all():
             break
         group = new
-    left = log_loss - BIT * group - features @ _least_absolute(features, log_loss - BIT * group)
+    left = log_loss - BIT * group - terms @ least_absolute(terms, log_loss - BIT * group)
     return group, float(np.abs(left).mean())
-
-
-def _least_absolute(features: Array, values: Array) -> Array:
-    """The least absolute deviations, by reweighted least squares, with a touch of ridge for designs on a line."""
-    ridge = 1e-6 * len(values) * np.eye(features.shape[1])
-    weights: Array = np.ones(len(values))
-    solution: Array = np.zeros(features.shape[1])
-    for _ in range(STEPS):
-        weighted = features * weights[:, None]
-        solution = np.asarray(np.linalg.solve(features.T @ weighted + ridge, weighted.T @ values), dtype=np.float64)
-        away = np.maximum(np.abs(values - features @ solution), 1e-3)
-        weights = np.asarray((1.0 / away) / (1.0 / away).mean())
-    return solution
-
-
-def _spread(left: Array) -> float:
-    """Mean absolute deviation without the largest tenth, not below a thousandth."""
-    size = np.sort(np.abs(left))
-    return max(float(size[: max(1, int(0.9 * len(size)))].mean()), 1e-3)

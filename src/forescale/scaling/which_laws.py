@@ -27,10 +27,17 @@ def read_laws(laws: Laws | str | Path) -> Laws:
             key="laws",
         )
     path = Path(laws)
-    if path.is_dir():
-        return Laws.read(path / "laws.json")
-    if path.exists() or path.suffix == ".json":
-        return Laws.read(path)
+    if path.is_dir() or path.exists() or path.suffix == ".json":
+        file = path / "laws.json" if path.is_dir() else path
+        record = Laws.read(file)
+        if not record.any_law:
+            raise ArtifactError(
+                f"{file} is no file of laws: it holds none",
+                why="fit writes one law at least",
+                remedy="forescale fit RUNS --out DIR makes DIR/laws.json",
+                file=file,
+            )
+        return record
     if "/" in str(laws):
         raise ArtifactError(f"there are no laws at {laws}", remedy="forescale fit RUNS --out DIR makes them", file=path)
     return published.laws(str(laws))

@@ -316,6 +316,12 @@ class Laws(Record):
         """C = factor x size x tokens: 1 for M, 6 for parameters."""
         return 1.0 if self.scale == "M" else 6.0
 
+    @property
+    def any_law(self) -> bool:
+        """Whether at least one law stands."""
+        laws = (self.surface, self.allocation, self.learning_rate, self.batch, self.compute, self.predictive)
+        return any(law is not None for law in laws)
+
 
 class RunRow(Record):
     """A row of `residuals.csv`."""
