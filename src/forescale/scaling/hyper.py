@@ -252,25 +252,32 @@ def _with_misfit(fitted: Fitted, cells: Sequence[Cell], band: float) -> Fitted:
 
 
 def _with_rival(fitted: Fitted, rival: Fitted, cells: Sequence[Cell]) -> tuple[Fitted, str]:
-    """Covariance that reaches the other batch law at RIVAL_AT x the largest compute, and what to be told of it."""
+    """Covariance that reaches the other batch law at RIVAL_AT x the largest compute, and what to be told of it.
+
+    They are compared at the split, among those the cells have, where they differ most: on the cells' own line both fit.
+    """
     assert fitted.batch is not None
     assert rival.batch is not None
     log_c, log_n = np.log([[c.flops for c in cells], [c.size for c in cells]])
     slope, level = np.polyfit(log_c, log_n, 1)
-    flops = RIVAL_AT * math.exp(float(log_c.max()))
-    size = math.exp(slope * math.log(flops) + level)
-    per_token = cells[-1].flops / cells[-1].tokens / cells[-1].size
-    target = replace(cells[-1], flops=flops, size=size, tokens=flops / size / per_token)
-    ours, other = (float(f.optimum([target])[1][0]) for f in (fitted, rival))
+    aside = log_n - slope * log_c - level
+    flops = RIVAL_AT * cells[-1].flops
+    sizes = np.exp(slope * math.log(flops) + level + np.array([aside.min(), aside.max()]))
+    factor = math.exp(fitted.centre["flops"] - fitted.centre["size"] - fitted.centre["tokens"])
+    targets = [replace(cells[-1], flops=flops, size=float(n), tokens=float(flops / factor / n)) for n in sizes]
+    ours, other = fitted.optimum(targets)[1], rival.optimum(targets)[1]
+    far = int(np.argmax(np.abs(ours - other)))
     name = fitted.batch.names[0]
+    lever = max(abs(math.log(getattr(targets[far], name)) - fitted.centre[name]), math.log(RIVAL_AT))
     covariance = fitted.covariance.copy()
     at = fitted.n_rate + 1
-    covariance[at, at] += ((ours - other) / (math.log(getattr(target, name)) - fitted.centre[name])) ** 2
+    covariance[at, at] += float((ours - other)[far] / lever) ** 2
     words = {"flops": "compute", "tokens": "tokens"}
     told = (
-        f"the batch law is in {words[name]} but one in {words[rival.batch.names[0]]} agrees with these runs as well: at "
-        f"{flops:.3g} FLOPs that would give {math.exp(other):.3g} tokens instead of {math.exp(ours):.3g} (the interval "
-        "allows for it); vary the batch at more sizes of one compute"
+        f"the batch law is in {words[name]} but one in {words[rival.batch.names[0]]} agrees with these runs as well: "
+        f"for {targets[far].tokens:.3g} tokens at {flops:.3g} FLOPs that would give a batch of "
+        f"{math.exp(other[far]):.3g} instead of {math.exp(ours[far]):.3g} tokens (the interval allows for it); vary "
+        "the batch at more sizes of one compute"
     )
     return replace(fitted, covariance=covariance), told
 

@@ -190,7 +190,10 @@ def fit_model(
         # a cell with a surface of its own says itself which runs are near its optimum; the model's word alone could
         # settle around a false one
         excess = np.where(known, excess, 0.5 * (rise + np.clip(runs.l - level[runs.cell], 0.0, None)))
-    covariance: Array = np.asarray(np.linalg.inv(jacobian.T @ jacobian + 1e-12 * np.eye(len(theta))), dtype=float)
+    # the weights say which runs are near the optimum, not how exact they are: hence the sandwich
+    inverse = np.linalg.inv(jacobian.T @ jacobian + 1e-12 * np.eye(len(theta)))
+    rows = jacobian * np.concatenate([np.sqrt(weight), np.ones(len(theta))])[:, None]
+    covariance: Array = np.asarray(inverse @ (rows.T @ rows) @ inverse, dtype=float)
     return Fitted(rate, batch, centre, theta, covariance, sigma, len(runs.l))
 
 
