@@ -136,7 +136,10 @@ def main() -> None:
         )
     )
     order = np.random.default_rng(0).permutation(max(n, len(kinds))) % len(kinds)
-    found = [judge(*kinds[k], index) for index, k in enumerate(order[:n])]
+    found = []
+    for index, k in enumerate(order[:n]):
+        truth, design, width = kinds[k]
+        found.append(judge(truth, design, width, index))
     rows = [_row("all", found)]
     rows += [_row(r, [f for f in found if f["truth"].rise == r]) for r in RISES]  # type: ignore[attr-defined]
     rows += [_row(d, [f for f in found if f["design"] == d]) for d in (LINE, BUDGETS, GRID)]
