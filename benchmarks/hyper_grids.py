@@ -1,4 +1,4 @@
-"""Do learning-rate and batch laws find a truth that is known? Made-up grids, 40 by default.
+"""Do learning-rate and batch laws find a truth that is known? Made-up grids, 72 by default.
 
     python -m benchmarks.hyper_grids [N] [--json]
 
@@ -129,7 +129,7 @@ def _row(name: str, found: list[dict[str, object]]) -> dict[str, object]:
 
 def main() -> None:
     given = [a for a in sys.argv[1:] if a.isdigit()]
-    n = int(given[0]) if given else 40
+    n = int(given[0]) if given else 72
     kinds = list(
         itertools.product(
             itertools.starmap(Truth, itertools.product(RATES, BATCHES, RISES)), (LINE, BUDGETS, GRID), (3, 5)
@@ -140,10 +140,11 @@ def main() -> None:
     for index, k in enumerate(order[:n]):
         truth, design, width = kinds[k]
         found.append(judge(truth, design, width, index))
-    rows = [_row("all", found)]
-    rows += [_row(r, [f for f in found if f["truth"].rise == r]) for r in RISES]  # type: ignore[attr-defined]
-    rows += [_row(d, [f for f in found if f["design"] == d]) for d in (LINE, BUDGETS, GRID)]
-    rows += [_row(f"noise {s:.1%}", [f for f in found if f["noise"] == s]) for s in (0.001, 0.002, 0.003)]
+    groups = [("all", found)]
+    groups += [(r, [f for f in found if f["truth"].rise == r]) for r in RISES]  # type: ignore[attr-defined]
+    groups += [(d, [f for f in found if f["design"] == d]) for d in (LINE, BUDGETS, GRID)]
+    groups += [(f"noise {s:.1%}", [f for f in found if f["noise"] == s]) for s in (0.001, 0.002, 0.003)]
+    rows = [_row(name, group) for name, group in groups if group]
     if "--json" in sys.argv:
         print(json.dumps(rows))
         return
