@@ -2,7 +2,7 @@
 
 The rate is a law in compute, in (size, tokens) or in (size, tokens, batch); the batch a law in compute or in tokens.
 Candidates are judged by the losses of runs, not by the excess at their optimum: a misplaced optimum shows there in
-proportion to the shift, in the excess only as its square (on made-up grids that told six times fewer laws apart).
+proportion to the shift, in the excess only as its square (decision 0120 has what either gets wrong on made-up grids).
 """
 
 from __future__ import annotations
