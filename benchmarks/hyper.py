@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.page import write
 from forescale.base.runtime import test_data
 from forescale.scaling import published
-from forescale.scaling.hyper import choose
+from forescale.scaling.hyper_choice import choose
 from forescale.scaling.hyper_model import fit_model
 from forescale.scaling.response import Cell, Smooth, cells_of, smooth
 from forescale.scaling.table import read_runs
@@ -48,7 +48,7 @@ def held_out(cells: list[tuple[Cell, Smooth]]) -> list[dict[str, object]]:
     for n in TRAINED_ON:
         train, test = [c for c, _ in cells[:n]], cells[n:]
         bands = np.full(n, BAND)
-        choice, _ = choose(train, bands, True, True)
+        choice = choose(train, bands, True, True)
         fitted = fit_model(train, bands, choice.rate, choice.batch)
         x, y = fitted.optimum([c for c, _ in test])
         excess = [100 * s.excess(float(a), float(b)) for (_, s), a, b in zip(test, x, y, strict=True)]

@@ -115,11 +115,90 @@ def test_full_grids_around_a_wrong_centre_give_the_law_that_made_them(off: float
         assert rate.value(**given, batch_tokens=best[1]) == pytest.approx(best[0], rel=0.2)
 
 
-def best_of(flops: float, size: float, of_compute: bool) -> tuple[float, float]:
-    """Rate and batch: the paper's Eq. 1, or laws of Step Law's kind."""
+def best_of(flops: float, size: float, of_compute: bool, tokens: float | None = None) -> tuple[float, float]:
+    """Rate and batch: the paper's Eq. 1, or laws of Step Law's kind; tokens are flops / size where not given."""
     if of_compute:
         return 0.3118 * flops**-0.125, 0.2920 * flops**0.3271
-    return 1.79 * size**-0.713 * (flops / size) ** 0.307, 0.58 * (flops / size) ** 0.571
+    tokens = flops / size if tokens is None else tokens
+    return 1.79 * size**-0.713 * tokens**0.307, 0.58 * tokens**0.571
+
+
+ALLOWED = ({"flops"}, {"size", "tokens"}, {"size", "tokens", "batch_tokens"})
+"""Sets of variables of the rate law; with compute beside size and tokens no exponent would mean anything."""
+
+
+def coupled_grid(of_compute: bool, noise: float, seed: int) -> list[dict[str, Any]]:
+    """Four sizes by three tokens a parameter, five rates by four batches, whose best rate rises with the batch."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for size in (5e7, 1e8, 2e8, 4e8):
+        for tokens in (10 * size, 40 * size, 160 * size):
+            rate, batch = best_of(6 * size * tokens, size, of_compute, tokens)
+            for u in math.log(2) * np.arange(-2, 3):
+                for v in math.log(2) * np.arange(-1.5, 2):
+                    rise = 0.008 * u * u + 0.005 * v * v - 0.005 * u * v + noise * rng.standard_normal()
+                    rows.append(
+                        {
+                            "params_non_embedding": size, "tokens": tokens, "lr": rate * math.exp(u),
+                            "batch_tokens": batch * math.exp(v),
+                            "loss": (1.8 + 480 * size**-0.35 + 2100 * tokens**-0.37) * math.exp(rise),
+                        }
+                    )  # fmt: skip
+    return rows
+
+
+@pytest.mark.parametrize("of_compute", [True, False])
+@pytest.mark.parametrize(("noise", "worst"), [(0.0005, 0.0001), (0.002, 0.0015)])
+def test_the_variables_of_the_truth_are_found(of_compute: bool, noise: float, worst: float) -> None:
+    """A law in compute and batch is C^-0.2272 B^0.3125 where the best batch is C^0.3271: -0.2272 on size and tokens."""
+    inside, excess = [], []
+    for seed in range(3):
+        rate, batch, warnings = fit_hyper(read_runs(coupled_grid(of_compute, noise, seed), scale="N1"))
+        assert rate is not None
+        assert batch is not None
+        assert warnings == []
+        assert set(batch.exponents) == ({"flops"} if of_compute else {"tokens"})
+        assert set(rate.exponents) in ALLOWED
+        k = 0.3125 if "batch_tokens" in rate.exponents else 0.0
+        if of_compute:
+            truth = dict.fromkeys(("flops", "size", "tokens"), -0.125 - k * 0.3271) | {"batch_tokens": k}
+        else:
+            truth = {"size": -0.713, "tokens": 0.307 - k * 0.571, "batch_tokens": k}
+        inside += [rate.intervals[n][0] <= truth[n] <= rate.intervals[n][1] for n in rate.exponents]
+        (low, high) = next(v for n, v in batch.intervals.items() if n != "coefficient")
+        inside.append(low <= (0.3271 if of_compute else 0.571) <= high)
+        size, tokens = 2e9, 2.4e11  # 7.5 times the largest compute
+        best = best_of(6 * size * tokens, size, of_compute, tokens)
+        given = {"flops": 6 * size * tokens, "size": size, "tokens": tokens}
+        v = math.log(batch.value(**given) / best[1])
+        u = math.log(rate.value(**given, batch_tokens=batch.value(**given)) / best[0])
+        excess.append(0.008 * u * u + 0.005 * v * v - 0.005 * u * v)
+    assert np.mean(inside) >= 0.7
+    assert max(excess) <= worst
+
+
+def test_a_batch_law_that_could_be_another_is_named_and_its_interval_reaches_it() -> None:
+    rows = [r for r in coupled_grid(True, 0.02, 0) if r["tokens"] != 40 * r["params_non_embedding"]]
+    _, batch, warnings = fit_hyper(read_runs(rows, scale="N1"))
+    assert batch is not None
+    told = [w for w in warnings if "agrees with these runs as well" in w]
+    assert len(told) == 1
+    (name,) = batch.exponents
+    exact = fit_hyper(read_runs(coupled_grid(True, 0.0005, 0), scale="N1"))[1]
+    assert exact is not None
+    low, high = batch.intervals[name]
+    true_low, true_high = exact.intervals["flops"]
+    assert high - low > 3 * (true_high - true_low)
+    given = {"flops": 1e21, "tokens": 1e21 / 6 / 2e9}
+    # turned about the middle of the cells, the ends of the interval enclose the true batch far above them
+    middle = {n: math.exp(np.mean(np.log([_of(r, n) for r in rows]))) for n in given}
+    reach = [end * math.log(given[name] / middle[name]) for end in (low, high)]
+    truth = 0.3271 * math.log(given["flops"] / middle["flops"])
+    assert reach[0] <= truth <= reach[1]
+
+
+def _of(row: dict[str, Any], name: str) -> float:
+    return float(6 * row["params_non_embedding"] * row["tokens"] if name == "flops" else row["tokens"])
 
 
 @pytest.mark.parametrize(("noise", "tolerance"), [(0.05, 0.10), (0.3, 0.35), (1.0, 0.7)])
@@ -129,7 +208,8 @@ def test_a_tiny_noisy_ladder_keeps_a_sane_slope(noise: float, tolerance: float) 
         rate, batch, warnings = fit_hyper(read_runs(ladder(seed, noise)))
         assert rate is not None
         assert batch is not None
-        assert warnings == []
+        assert len(warnings) == 1
+        assert "size and tokens grow together" in warnings[0]  # one size a budget: compute or tokens, who knows
         low, high = rate.intervals["flops"]
         covered += low < -0.125 < high
         assert abs(rate.exponents["flops"] + 0.125) < 0.1

@@ -2,7 +2,8 @@
 
 The paper fits both against compute alone through the near-optimal settings (3.1, Eq. 1). On the public grids a rate law
 in (size, tokens) and a batch law in tokens forecasts larger cells three times better; which variables to use is
-therefore chosen by what forecasts the larger cells of the table at hand, where it has enough cells to ask.
+therefore chosen by what forecasts the larger cells of the table at hand, where it has enough cells to ask
+(`hyper_choice`).
 """
 
 from __future__ import annotations
@@ -18,30 +19,19 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from forescale.base.records.laws import PowerLaw
+from forescale.scaling.hyper_choice import APART, Choice, choose, independent
 from forescale.scaling.hyper_model import Fitted, Variables, fit_model
 from forescale.scaling.noise import measure_noise, noise_law
-from forescale.scaling.response import Cell, Smooth, cells_of, smooth
+from forescale.scaling.response import Cell, cells_of
 from forescale.scaling.table import RunTable
 
 Array = npt.NDArray[np.float64]
 
-APART = 1.3
-"""Cells must span this ratio of compute before an exponent is asked of them."""
-INDEPENDENT = 0.05
-"""sd of ln size at equal compute from which size and tokens get exponents of their own; the priors keep them sane."""
-MIN_TO_CHOOSE = 4
-"""Cells with a surface of their own from which the variables are chosen by held-out excess."""
 EDGE_WIDENING = 1.5
 """Factor on the intervals when an optimum lies outside the rates or batches tried (our choice)."""
 
-
-@dataclass(frozen=True)
-class Choice:
-    """Variables of both laws; `coupled`: the rate law also takes the batch."""
-
-    rate: Variables | None
-    batch: Variables | None
-    coupled: bool = False
+RIVAL_AT = 10.0
+"""Multiple of the largest compute at which a batch law's interval reaches the other law that the cells allow."""
 
 
 def fit_hyper(
@@ -58,15 +48,26 @@ def fit_hyper(
     cells = _split(cells, rate_ok, batch_ok)
     noise = noise_law(measure_noise(table), float(table.flops.max()))
     bands = np.maximum(band, 2.0 * noise.at(np.array([c.flops for c in cells])))
-    choice, held_out = choose(cells, bands, rate_ok, batch_ok)
+    choice = choose(cells, bands, rate_ok, batch_ok)
     fitted = fit_model(cells, bands, choice.rate, choice.batch)
     edges = _edges(fitted, cells)
     warnings += edges
     conditions = _conditions(table, cells)
     widen = EDGE_WIDENING if edges else 1.0
-    make = _Maker(fitted, cells, float(np.median(bands)), level, widen, conditions, held_out)
-    rate = make.law("rate", choice) if choice.rate is not None else None
-    batch = make.law("batch", choice) if choice.batch is not None else None
+    fitted = _with_misfit(fitted, cells, float(np.median(bands)))
+    if choice.undecided is not None:
+        rival = fit_model(cells, bands, choice.rate, choice.undecided)
+        fitted, told = _with_rival(fitted, rival, cells)
+        warnings.append(told)
+    elif len(cells) >= 3 and not independent(cells):
+        warnings.append(
+            "size and tokens grow together in the cells where learning rate or batch vary, so a law in compute cannot "
+            "be told from one in tokens: trust both laws at splits like these, or vary them at a second size of one "
+            "compute"
+        )
+    make = _Maker(fitted, cells, float(np.median(bands)), level, widen, conditions, choice)
+    rate = make.law("rate") if choice.rate is not None else None
+    batch = make.law("batch") if choice.batch is not None else None
     n_cells = len({round(math.log(c.flops), 1) for c in cells})
     if n_cells < 3:
         warnings.append(
@@ -114,74 +115,6 @@ def _split(cells: Sequence[Cell], rate_ok: bool, batch_ok: bool) -> list[Cell]:
             if getattr(part, count) > 1:
                 parts.append(part)
     return parts
-
-
-def choose(cells: Sequence[Cell], bands: Array, rate_ok: bool, batch_ok: bool) -> tuple[Choice, float | None]:
-    """The variables that forecast left-out larger cells best, and the mean excess they had there.
-
-    Where too few cells have a surface of their own: (size, tokens) if the two are independent in the table, and tokens
-    for the batch; else compute.
-    """
-    free = _independent(cells)
-    rates = [Variables(("size", "tokens")), Variables(("flops",))] if free else [Variables(("flops",))]
-    batches = [Variables(("tokens",)), Variables(("flops",))]
-    candidates = [
-        Choice(r, b) for r, b in itertools.product(rates if rate_ok else [None], batches if batch_ok else [None])
-    ]
-    judged = [(cell, surface) for cell, b in zip(cells, bands, strict=True) if (surface := smooth(cell, float(b)))]
-    if len(judged) < MIN_TO_CHOOSE or len(cells) < MIN_TO_CHOOSE + 1:
-        return candidates[0], None
-    scores = [held_out_excess(cells, bands, judged, choice) for choice in candidates]
-    best = int(np.argmin([own for _, own in scores]))
-    choice, (around, own) = candidates[best], scores[best]
-    if choice.rate is not None and choice.batch is not None:
-        coupled = replace(choice, coupled=True)
-        if held_out_excess(cells, bands, judged, coupled)[0] < around:
-            choice = coupled
-    return choice, own if math.isfinite(own) else None
-
-
-def _independent(cells: Sequence[Cell]) -> bool:
-    """Whether size and tokens move apart at equal compute."""
-    log_c = np.log([c.flops for c in cells])
-    log_n = np.log([c.size for c in cells])
-    if len(cells) < 3:
-        return False
-    slope, level = np.polyfit(log_c, log_n, 1)
-    return bool(np.std(log_n - slope * log_c - level) > INDEPENDENT)
-
-
-def held_out_excess(
-    cells: Sequence[Cell], bands: Array, judged: Sequence[tuple[Cell, Smooth]], choice: Choice
-) -> tuple[float, float]:
-    """Mean excess on the larger cells when the laws are fitted on the smaller half, and on the smaller two thirds.
-
-    First with the batch halved and doubled too, since a law that knows the batch shows its worth where the batch is not
-    the best one; second at the laws' own batch alone. The first cannot choose a batch law: beyond what was tried a
-    surface is level, so a law that points there loses nothing by a further step.
-    """
-    order = np.argsort([c.flops for c in cells])
-    around: list[float] = []
-    own: list[float] = []
-    for share in (0.5, 0.67):
-        n = max(3, round(share * len(cells)))
-        train = [cells[i] for i in order[:n]]
-        top = train[-1].flops * APART
-        tests = [(c, s) for c, s in judged if c.flops > top]
-        if not tests:
-            continue
-        fitted = fit_model(train, bands[order[:n]], choice.rate, choice.batch)
-        x, y = fitted.optimum([c for c, _ in tests])
-        for (_, surface), x_best, y_best in zip(tests, x, y, strict=True):
-            for shift in (-math.log(2.0), 0.0, math.log(2.0)) if choice.batch is not None else (0.0,):
-                at = x_best + (fitted.coupling * shift if choice.coupled else 0.0)
-                rate_at = at if choice.rate is not None else surface.x0
-                batch_at = y_best + shift if choice.batch is not None else surface.y0
-                excess = surface.excess(float(rate_at), float(batch_at))
-                around.append(excess)
-                if shift == 0.0:
-                    own.append(excess)
-    return (float(np.mean(around)), float(np.mean(own))) if own else (math.inf, math.inf)
 
 
 def _edges(fitted: Fitted, cells: Sequence[Cell]) -> list[str]:
@@ -235,15 +168,15 @@ class _Maker:
     level: float
     widen: float
     conditions: dict[str, Any]
-    held_out: float | None
+    choice: Choice
 
-    def law(self, kind: str, choice: Choice) -> PowerLaw:
+    def law(self, kind: str) -> PowerLaw:
         """The rate or batch law: coefficient and exponents with intervals by the delta method."""
-        names, values_of = self._parameters(kind, choice)
+        names, values_of = self._parameters(kind)
         theta = self.fitted.theta
         values = values_of(theta)
         jacobian = _jacobian(values_of, theta)
-        covariance = jacobian @ self.fitted.covariance @ jacobian.T + self._misfit(kind, names)
+        covariance = jacobian @ self.fitted.covariance @ jacobian.T
         sd = np.sqrt(np.diag(covariance)) * self.widen
         z = float(norm.ppf(0.5 + self.level / 2))
         intervals = {"coefficient": (math.exp(values[0] - z * sd[0]), math.exp(values[0] + z * sd[0]))}
@@ -263,13 +196,13 @@ class _Maker:
                 "conditional_on": self.conditions,
                 "intervals": intervals,
                 "correlation": correlation,
-                "residual_sd": self._shifts(kind)[0],
+                "residual_sd": math.sqrt(_scatter(self.fitted, self.cells, kind, self.band)[0]),
                 "band": self.band,
-                "held_out": self.held_out,
+                "held_out": self.choice.held_out,
                 "n": len(self.cells),
                 "curvature": curvature,
                 "skew": skew,
-                "cross": cross if choice.rate is not None and choice.batch is not None else None,
+                "cross": None if self.fitted.rate is None or self.fitted.batch is None else cross,
                 "tried": self._tried(kind),
             }
         )
@@ -280,7 +213,7 @@ class _Maker:
         away = [(cell.x if kind == "rate" else cell.y) - at for cell, at in zip(self.cells, best, strict=True)]
         return min(float(a.min()) for a in away), max(float(a.max()) for a in away)
 
-    def _parameters(self, kind: str, choice: Choice) -> tuple[list[str], Callable[[Array], Array]]:
+    def _parameters(self, kind: str) -> tuple[list[str], Callable[[Array], Array]]:
         """Names of the exponents, and (ln coefficient, exponents) as a function of theta."""
         fitted, centre = self.fitted, self.fitted.centre
         variables = fitted.rate if kind == "rate" else fitted.batch
@@ -292,53 +225,87 @@ class _Maker:
             level = theta[start] - sum(s * centre[n] for s, n in zip(slopes, variables.names, strict=True))
             return np.array([level, *slopes])
 
-        if kind == "batch" or not choice.coupled or fitted.batch is None:
+        if kind == "batch" or not self.choice.coupled or fitted.batch is None:
             return list(variables.names), plain
-        names = list(dict.fromkeys([*variables.names, *fitted.batch.names]))
         batch_variables = fitted.batch
+        # C = factor x size x tokens: a law in all three would have no exponents of its own
+        factor = centre["flops"] - centre["size"] - centre["tokens"]
+
+        def apart(law: Array, variables: Variables) -> Array:
+            """Level and exponents of size and tokens, compute written as their product."""
+            slopes = dict(zip(variables.names, law[1:], strict=True))
+            of_compute = slopes.get("flops", 0.0)
+            return np.array(
+                [law[0] + of_compute * factor, *(of_compute + slopes.get(n, 0.0) for n in ("size", "tokens"))]
+            )
 
         def coupled(theta: Array) -> Array:
             """x*(N, D) + k (y - y*(N, D)), sorted by variable."""
             k = replace(fitted, theta=theta).coupling
-            own, other = plain(theta), plain(theta, fitted.n_rate, batch_variables)
-            slopes = {n: 0.0 for n in names}
-            for name, slope in zip(variables.names, own[1:], strict=True):
-                slopes[name] += slope
-            for name, slope in zip(batch_variables.names, other[1:], strict=True):
-                slopes[name] -= k * slope
-            return np.array([own[0] - k * other[0], *slopes.values(), k])
+            own = apart(plain(theta), variables)
+            other = apart(plain(theta, fitted.n_rate, batch_variables), batch_variables)
+            return np.array([*(own - k * other), k])
 
-        return [*names, "batch_tokens"], coupled
+        return ["size", "tokens", "batch_tokens"], coupled
 
-    def _shifts(self, kind: str) -> tuple[float, float]:
-        """sd of the cells' own optima around the law, and how much of it their noise does not explain."""
-        axis = "x" if kind == "rate" else "y"
-        optimum = dict(zip("xy", self.fitted.optimum(self.cells), strict=True))
-        shifts, variances = [], []
-        for k, cell in enumerate(self.cells):
-            found = _own_shift(
-                self.fitted, cell, float(self.fitted.sigma[k]), optimum["x"][k], optimum["y"][k], axis, self.band
-            )
-            if found is not None:
-                shifts.append(found[0])
-                variances.append(found[1])
-        if len(shifts) < 3:
-            return 0.0, 0.0
-        spread = float(np.mean(np.square(shifts)))
-        return math.sqrt(spread), max(0.0, spread - float(np.mean(variances)))
 
-    def _misfit(self, kind: str, names: list[str]) -> Array:
-        """Covariance that the scatter of cells around the law adds, as if each cell were one point of a regression."""
-        unexplained = self._shifts(kind)[1]
-        size = 1 + len(names)
-        added = np.zeros((size, size))
-        variables = self.fitted.rate if kind == "rate" else self.fitted.batch
-        if unexplained <= 0 or variables is None or len(self.cells) <= size:
-            return added
-        design = variables.design(self.cells, {n: 0.0 for n in self.fitted.centre})
-        part = unexplained * np.linalg.pinv(design.T @ design)
-        added[: len(part), : len(part)] = part
-        return added
+def _with_misfit(fitted: Fitted, cells: Sequence[Cell], band: float) -> Fitted:
+    """Covariance with what the scatter of cells around a law adds, as if each cell were one point of a regression."""
+    covariance = fitted.covariance.copy()
+    for kind, variables, start in (("rate", fitted.rate, 0), ("batch", fitted.batch, fitted.n_rate)):
+        if variables is None or len(cells) <= 1 + len(variables.names):
+            continue
+        unexplained = _scatter(fitted, cells, kind, band)[1]
+        design = variables.design(cells, fitted.centre)
+        at = slice(start, start + design.shape[1])
+        covariance[at, at] += unexplained * np.linalg.pinv(design.T @ design)
+    return replace(fitted, covariance=covariance)
+
+
+def _with_rival(fitted: Fitted, rival: Fitted, cells: Sequence[Cell]) -> tuple[Fitted, str]:
+    """Covariance that reaches the other batch law at RIVAL_AT x the largest compute, and what to be told of it.
+
+    They are compared at the split, among those the cells have, where they differ most: on the cells' own line both fit.
+    """
+    assert fitted.batch is not None
+    assert rival.batch is not None
+    log_c, log_n = np.log([[c.flops for c in cells], [c.size for c in cells]])
+    slope, level = np.polyfit(log_c, log_n, 1)
+    aside = log_n - slope * log_c - level
+    flops = RIVAL_AT * cells[-1].flops
+    sizes = np.exp(slope * math.log(flops) + level + np.array([aside.min(), aside.max()]))
+    factor = math.exp(fitted.centre["flops"] - fitted.centre["size"] - fitted.centre["tokens"])
+    targets = [replace(cells[-1], flops=flops, size=float(n), tokens=float(flops / factor / n)) for n in sizes]
+    ours, other = fitted.optimum(targets)[1], rival.optimum(targets)[1]
+    far = int(np.argmax(np.abs(ours - other)))
+    name = fitted.batch.names[0]
+    lever = max(abs(math.log(getattr(targets[far], name)) - fitted.centre[name]), math.log(RIVAL_AT))
+    covariance = fitted.covariance.copy()
+    at = fitted.n_rate + 1
+    covariance[at, at] += float((ours - other)[far] / lever) ** 2
+    words = {"flops": "compute", "tokens": "tokens"}
+    told = (
+        f"the batch law is in {words[name]} but one in {words[rival.batch.names[0]]} agrees with these runs as well: "
+        f"for {targets[far].tokens:.3g} tokens at {flops:.3g} FLOPs that would give a batch of "
+        f"{math.exp(other[far]):.3g} instead of {math.exp(ours[far]):.3g} tokens (the interval allows for it); vary "
+        "the batch at more sizes of one compute"
+    )
+    return replace(fitted, covariance=covariance), told
+
+
+def _scatter(fitted: Fitted, cells: Sequence[Cell], kind: str, band: float) -> tuple[float, float]:
+    """Mean square of the cells' own shifts from the law, and how much of it their noise does not explain."""
+    axis = "x" if kind == "rate" else "y"
+    x, y = fitted.optimum(cells)
+    found = [
+        _own_shift(fitted, cell, float(fitted.sigma[k]), float(x[k]), float(y[k]), axis, band)
+        for k, cell in enumerate(cells)
+    ]
+    known = [pair for pair in found if pair is not None]
+    if len(known) < 3:
+        return 0.0, 0.0
+    spread = float(np.mean([shift**2 for shift, _ in known]))
+    return spread, max(0.0, spread - float(np.mean([variance for _, variance in known])))
 
 
 def _jacobian(function: Callable[[Array], Array], theta: Array) -> Array:

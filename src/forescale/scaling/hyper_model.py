@@ -162,7 +162,7 @@ def fit_model(
     reach = SMOOTHING * np.maximum(bands, scatter)[runs.cell]
     centroids = [(float(np.nan), float(np.nan), float(c.l.min())) for c in cells]
     centroids = [c if s is None else s.centroid(float(b)) for c, s, b in zip(centroids, own, bands, strict=True)]
-    excess = np.concatenate([_own_excess(c, s) for c, s in zip(cells, own, strict=True)])
+    excess = np.concatenate([own_excess(c, s) for c, s in zip(cells, own, strict=True)])
     known = np.concatenate([np.full(len(c), s is not None) for c, s in zip(cells, own, strict=True)])
     theta = _start(mean, sd, x_design, y_design, np.array(centroids))
     sigma = np.maximum(scatter, 0.003)
@@ -193,11 +193,13 @@ def fit_model(
         # a cell with a surface of its own says itself which runs are near its optimum; the model's word alone could
         # settle around a false one
         excess = np.where(known, excess, 0.5 * (rise + np.clip(runs.l - level[runs.cell], 0.0, None)))
+    # weights count as precisions, though they say only which runs are near the optimum: wider than the model's own
+    # scatter asks, which pays for surfaces that are not of its form (benchmarks/hyper_grids.py)
     covariance: Array = np.asarray(np.linalg.inv(jacobian.T @ jacobian + 1e-12 * np.eye(len(theta))), dtype=float)
     return Fitted(rate, batch, centre, theta, covariance, sigma, len(runs.l))
 
 
-def _own_excess(cell: Cell, surface: Smooth | None) -> Array:
+def own_excess(cell: Cell, surface: Smooth | None) -> Array:
     """Excess of a cell's runs over its optimum: on its own surface, else over its best run."""
     if surface is None:
         return np.asarray(cell.l - cell.l.min())
