@@ -17,7 +17,7 @@ import numpy as np
 from forescale.base.errors import InputError
 from forescale.base.records.laws import Laws, LeftOut
 from forescale.base.shape import ModelShape
-from forescale.scaling.admissible import MINIMUM_STEPS, STEPS_SLACK
+from forescale.scaling.admissible import MINIMUM_STEPS, NEEDED, STEPS_SLACK
 from forescale.scaling.forecast import expected, optimum
 from forescale.scaling.ladder import Grounds, centre_batch, centre_rate
 from forescale.scaling.sources import read_rows
@@ -35,8 +35,8 @@ TARGET_SHARE = 0.5
 ALLOWANCE_SHARE = 0.5
 """And at most this share of what is left to spend: what it shows must leave something to act on."""
 ABOVE = 1.25
-"""A pre-scaling ladder's next budget is this many times its largest: nearer, and it is no budget of its own."""
-SAME_BUDGET = 1.25
+"""A pre-scaling ladder's next budgets are this many times its largest, and apart: nearer, they are hardly its own."""
+SAME_BUDGET = 1.2
 """Compute within this factor of one of the ladder's budgets becomes that budget."""
 
 
@@ -62,6 +62,8 @@ class Offer:
     runs: list[Candidate] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     """Rows of a table of candidates that are no runs, or none that the fit would admit."""
+    budgets: list[float] = field(default_factory=list)
+    """Off the curve: the new budgets that are wanted, one run of each."""
     refused: Counter[str] = field(default_factory=Counter)
     """Why others of the grid were not offered, and how many of them."""
 
@@ -78,6 +80,7 @@ def offer(laws: Laws, target: float, *, grounds: Grounds | None, left: float | N
     """
     factors = tuple(f for f in SIZE_FACTORS if f < OFF_LINE[0] or f > OFF_LINE[1]) if tied(laws) else SIZE_FACTORS
     found = Offer()
+    admitted: dict[float, list[Candidate]] = {}
     for flops in computes(laws, target, left):
         best, _ = optimum(laws, flops)
         seen = set()
@@ -92,21 +95,40 @@ def offer(laws: Laws, target: float, *, grounds: Grounds | None, left: float | N
             if why:
                 found.refused[why] += 1
             else:
-                found.runs.append(run)
-    if not found.runs and not found.refused and laws.largest is not None:
-        found.refused[
-            f"larger budgets than {laws.largest.flops:.3g} FLOPs are wanted, and one run may cost {TARGET_SHARE:.0%} of"
-            " the target"
-            + ("" if left is None else f" and {ALLOWANCE_SHARE:.0%} of what is left to spend")
-            + " at most"
-        ] += 1
+                admitted.setdefault(flops, []).append(run)
+    if laws.regime == "pre-scaling":
+        found.budgets = _spaced(list(admitted), NEEDED - sum(rung.admissible is not False for rung in laws.rungs))
+        admitted = {flops: admitted[flops] for flops in found.budgets}
+    found.runs = [run for runs in admitted.values() for run in runs]
+    if not found.runs and not found.refused:
+        found.refused[_too_near(laws, target, left)] += 1
     return found
+
+
+def _spaced(budgets: list[float], wanted: int) -> list[float]:
+    """So many of the budgets (one at least), evenly from the first to the last."""
+    at = np.linspace(0, len(budgets) - 1, min(max(1, wanted), len(budgets)))
+    return [budgets[round(i)] for i in at] if len(at) > 1 else budgets[-1:]
+
+
+def _too_near(laws: Laws, target: float, left: float | None) -> str:
+    """Why no budget of a ladder off the curve is open."""
+    assert laws.largest is not None
+    largest = laws.largest.flops
+    words = f"larger budgets than {largest:.3g} FLOPs are wanted, but one run may cost at most"
+    if left is not None and ALLOWANCE_SHARE * left < TARGET_SHARE * target:
+        return f"{words} {ALLOWANCE_SHARE:.0%} of the {left:.3g} FLOPs left: set larger [ladder] budgets"
+    return (
+        f"{words} {TARGET_SHARE:.0%} of the target, which is only {target / largest:.3g} x that budget: set larger"
+        " [ladder] budgets, or run the target itself"
+    )
 
 
 def computes(laws: Laws, target: float, left: float | None = None) -> list[float]:
     """FLOPs of candidates: the ladder's budgets from the smallest admissible one on, and steps of 2 beyond the largest.
 
-    Off the curve only budgets above the largest can help; where nobody can tell, the largest and those above it.
+    Off the curve only budgets above the largest can help, and as many as make a curve; where nobody can tell, the
+    largest and those above it.
     """
     assert laws.largest is not None
     largest = laws.largest.flops
@@ -118,6 +140,8 @@ def computes(laws: Laws, target: float, left: float | None = None) -> list[float
         top = min(top, max(ALLOWANCE_SHARE * left, largest if low <= largest else 0.0))
     if top < low:
         return []
+    if laws.regime == "pre-scaling":
+        return [low * ABOVE**k for k in range(int(math.log(top / low) / math.log(ABOVE) + 1e-9) + 1)]
     count = max(2, round(math.log(top / low) / math.log(2.0)) + 1) if top > low * SAME_BUDGET else 1
     budgets = [rung.flops for rung in laws.rungs if rung.admissible is not False]
     return sorted({_as_budget(float(flops), budgets) for flops in np.geomspace(low, top, count)})

@@ -116,7 +116,10 @@ def suggest(
     def width(state: State) -> float:
         return width_now * (state.sd() / start) ** trust
 
-    chosen, left = _greedy(state, rows, n_runs, allowance, until, width)
+    if found.budgets:
+        chosen, left = _one_each(state, rows, found.budgets, n_runs, allowance)
+    else:
+        chosen, left = _greedy(state, rows, n_runs, allowance, until, width)
     after = width(left)
     warnings = [*_regime_words(laws, candidates is None), *_remarks(laws, target, candidates is None, grounds)]
     warnings += _left_out_words(found)
@@ -125,14 +128,15 @@ def suggest(
             f"these runs narrow the forecast by less than {100 * LITTLE:.0f}% of its width: what is left is noise, or "
             "distance that only larger runs than these take away"
         )
-    warnings += [] if chosen else [_nothing(found)]
     if left.reach[0] < target / 10:
         warnings.append(f"the target lies {target / left.reach[0]:.3g} x beyond the largest run even then")
+    warnings += [] if chosen else [_nothing(found, allowance)]
     return Suggestion(
         target_flops=target,
         width_now=width_now,
         runs=[_suggested(rows[k], laws, seed) for k, seed in chosen],
         width_after=after,
+        width_expected=width_now * left.sd() / start,
         flops=sum(rows[k].flops for k, _ in chosen),
         scale=laws.scale,
         regime=laws.regime,
@@ -141,10 +145,13 @@ def suggest(
     )
 
 
-def _nothing(found: Offer) -> str:
+def _nothing(found: Offer, allowance: float | None) -> str:
     """Why no run is suggested."""
+    cheapest = min((run.flops for run in found.runs), default=0.0)
+    if allowance is not None and cheapest > allowance:
+        return f"the cheapest run that would help takes {cheapest:.3g} FLOPs, and {allowance:.3g} are left"
     if found.runs:
-        return "no candidate is affordable or narrows the forecast"
+        return "no candidate narrows the forecast"
     return "no candidate: " + "; ".join(
         why if why.startswith("larger") else f"{count} {why}" for why, count in found.refused.most_common()
     )
@@ -258,6 +265,24 @@ def _greedy(
         enough = WORTH * max(options)[0]
         _, k = max((gain / rows[k].flops, k) for gain, k in options if gain >= enough)
         chosen.append((k, sum(1 for c, _ in chosen if c == k)))
+        spent += rows[k].flops
+        state = state.after(k, rows[k])
+    return chosen, state
+
+
+def _one_each(
+    state: State, rows: list[Candidate], budgets: list[float], n_runs: int, allowance: float | None
+) -> tuple[list[tuple[int, int]], State]:
+    """A run of each budget, the most useful one there: off the curve, budgets on it are what is missing."""
+    chosen: list[tuple[int, int]] = []
+    spent = 0.0
+    nearest = [min(budgets, key=lambda b: abs(math.log(b / row.flops))) for row in rows]
+    for budget in budgets[:n_runs]:
+        found = [k for k in range(len(rows)) if nearest[k] == budget]
+        k = min(found, key=lambda k: state.after(k, rows[k]).sd())
+        if allowance is not None and spent + rows[k].flops > allowance:
+            break
+        chosen.append((k, 0))
         spent += rows[k].flops
         state = state.after(k, rows[k])
     return chosen, state

@@ -34,6 +34,8 @@ class Suggestion(Record):
     width_now: float
     runs: list[SuggestedRun]
     width_after: float
+    width_expected: float | None = None
+    """`width_after` by the laws alone, where earlier promises that did not come discount it."""
     flops: float
     scale: Scale = "M"
     regime: Regime = "unknown"
