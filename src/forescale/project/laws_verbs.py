@@ -269,10 +269,12 @@ def _ladder_grounds(runs: Sequence[Path], workspace: Path | None) -> Grounds | N
     from forescale.project.ladder import grounds_of
 
     space = workspace_or_none(workspace)
-    if space is None or not stands(space.tokens):
-        return None
-    ladders = space.ladder("main").parent.resolve()
-    if not all(path.resolve().is_relative_to(ladders) for path in runs):
+    if runs:
+        folders = [path.resolve() if path.is_dir() else path.resolve().parent for path in runs]
+        space = Workspace(folders[0].parent.parent)
+        if any(folder != space.ladder(folder.name) for folder in folders):
+            return None
+    if space is None or not space.recipe.exists() or not stands(space.tokens):
         return None
     return grounds_of(space, load_recipe(space.recipe)[0], "main")
 

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -235,6 +236,7 @@ def offer_rows(laws: Laws, source: Any, exclude: set[int]) -> Offer:
             f"none of the {len(found.left_out)} candidates is a run to choose",
             why="; ".join(f"row {bad.row}: {bad.reason}" for bad in found.left_out[:3]),
             remedy="give each row a size and tokens (see the run table's columns), enough for some 1,000 steps",
+            file=source if isinstance(source, (str, Path)) else None,
             line=first.line,
         )
     return found
