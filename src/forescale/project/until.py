@@ -166,10 +166,16 @@ class _Loop:
 
 def _stalled_words(still: Sequence[Round], laws: Laws) -> str:
     promised = " and ".join(f"{r.promised:.2%}" for r in still)
-    advice = {
-        "pre-scaling": "the ladder is not on the curve: set larger [ladder] budgets, or a smaller vocabulary",
-        "unknown": "it is not known that the ladder is on the curve: larger [ladder] budgets would tell",
-    }.get(laws.regime, "more runs of this kind do not help; a larger target-near budget or more seeds may")
+    if any(text.startswith("the self-check failed") for text in laws.warnings):
+        advice = (
+            "the new runs came out otherwise than the smaller ones forecast (the self-check failed), which widens it"
+        )
+    elif laws.regime == "scaling":
+        advice = "what is left is noise, or what only runs nearer to the target take away"
+    elif laws.regime == "pre-scaling":
+        advice = "the ladder is not on the curve: set larger [ladder] budgets, or a smaller vocabulary"
+    else:
+        advice = "it is not known that the ladder is on the curve: larger [ladder] budgets would tell"
     return (
         f"stopped, since {len(still)} rounds promised {promised} and did not narrow it (it was"
         f" {still[0].width_before:.2%}); {advice}; a larger --allowance goes on all the same"
