@@ -204,6 +204,7 @@ def test_the_doors_open_rooms_lazily() -> None:
     printers = {
         "cli/grid.py",
         "cli/tables.py",
+        "cli/ladder_tables.py",
         "cli/law_tables.py",
         "cli/left_out.py",
         "cli/plan_columns.py",

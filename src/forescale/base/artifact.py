@@ -141,22 +141,32 @@ def _set_aside(path: Path) -> None:
 def _seal(folder: Folder, kind: str, parents: list[str], settings: Mapping[str, Any], verb: str, seed: int) -> None:
     import forescale
 
-    files = {
-        str(p.relative_to(folder.path)): FileEntry(bytes=p.stat().st_size, sha256=sha256_file(p))
-        for p in sorted(folder.path.rglob("*"))
-        if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder.path).parts)
-    }
     Manifest(
         kind=kind,
         recipe=folder.recipe,
         parents=parents,
         settings=json.loads(json.dumps(dict(settings), default=str)),
-        files=files,
+        files=_entries(folder.path),
         summary=folder.summary,
         seed=seed,
         made_by={"version": forescale.__version__, "verb": verb},
         made_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     ).write(folder.path / MANIFEST)
+
+
+def _entries(path: Path) -> dict[str, FileEntry]:
+    """Size and hash of every file of an artifact, hidden ones left out."""
+    return {
+        str(p.relative_to(path)): FileEntry(bytes=p.stat().st_size, sha256=sha256_file(p))
+        for p in sorted(path.rglob("*"))
+        if p.is_file() and p != path / MANIFEST and not any(part.startswith(".") for part in p.relative_to(path).parts)
+    }
+
+
+def reseal(path: Path, summary: Mapping[str, Any]) -> None:
+    """Bring the manifest of a finished artifact that has grown (a ladder by later runs) up to its files."""
+    before = read_manifest(path)
+    before.model_copy(update={"files": _entries(path), "summary": dict(summary)}).write(path / MANIFEST)
 
 
 def verify(folder: Path) -> list[str]:

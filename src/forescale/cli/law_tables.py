@@ -1,4 +1,4 @@
-"""Fit, forecast, plan, comparison, ledger and suggestion for people; units always said."""
+"""Fit, forecast, plan, comparison and ledger for people; units always said."""
 
 from __future__ import annotations
 
@@ -320,17 +320,6 @@ def ledger(data: Data, out: Console) -> None:
         out.print(f"CHANGED: {changed['what']}")
     if data.get("digest") and data["chain_ok"] and data["entries"]:
         out.print(f"digest to publish: {data['digest']}")
-
-
-def suggest(data: Data, out: Console) -> None:
-    """The next runs and what they buy."""
-    rows = [
-        (num(run.get("flops_per_token") or run.get("params")), num(run["tokens"]), num(run["flops"]), num(run["lr"]),
-         num(run["batch_tokens"]), num(run["seed"])) for run in data["runs"]
-    ]  # fmt: skip
-    table(out, "Run next", ("size", "tokens", "FLOPs", "learning rate", "batch (tokens)", "seed"), rows)
-    out.print(f"width at {num(data['target_flops'])} FLOPs: {percent(data['width_now'])} now, "
-              f"{percent(data['width_after'])} after {num(data['flops'])} FLOPs")  # fmt: skip
 
 
 def watch(data: Data, out: Console) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from rich.console import Console
 
-from forescale.cli import law_tables
+from forescale.cli import ladder_tables, law_tables
 from forescale.cli.grid import Data, anything, cell, console, table
 from forescale.cli.words import duration, num, percent, size, span, unit
 
@@ -238,7 +238,8 @@ LAYOUTS: dict[str, Callable[[Data, Console], None]] = {
     "plan": law_tables.plan,
     "compare": law_tables.compare,
     "ledger": law_tables.ledger,
-    "ladder suggest": law_tables.suggest,
+    "ladder": ladder_tables.ladder,
+    "ladder suggest": ladder_tables.suggest,
     "watch": law_tables.watch,
     "demo": demo,
     "check": check,

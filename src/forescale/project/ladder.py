@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forescale.base.artifact import read_manifest, recipe_hash
-from forescale.base.config import ModelSection
+from forescale.base.config import ModelSection, Recipe
 from forescale.base.errors import InputError, SystemFailure
 from forescale.base.executor import Executor
 from forescale.base.files import write_atomic
@@ -20,6 +21,8 @@ from forescale.base.records.run import RUN_COLUMNS, RunRecord
 from forescale.base.records.spec import RunSpec
 from forescale.base.records.tokens import TokensSummary
 from forescale.base.shape import ModelShape
+from forescale.project.spent import add_seconds, counted
+from forescale.project.workspace import Workspace
 from forescale.scaling.ladder import Design, Grounds, design
 
 if TYPE_CHECKING:
@@ -31,16 +34,20 @@ Progress = Callable[[Design, Sequence[RunRecord]], None]
 
 def grounds(project: Project, name: str) -> Grounds:
     """What a ladder of this workspace stands on."""
-    space = project.workspace
+    return grounds_of(project.workspace, project.recipe, name)
+
+
+def grounds_of(space: Workspace, recipe: Recipe, name: str) -> Grounds:
+    """The same, from where its tokens lie and its recipe."""
     tokens = TokensSummary.model_validate(read_manifest(space.tokens).summary)
     return Grounds(
-        shape_for=shape_rule(project.recipe.model, tokens.vocab_size),
+        shape_for=shape_rule(recipe.model, tokens.vocab_size),
         tokens_dir=str(space.tokens),
         tokenizer_dir=str(space.tokenizer),
         out_dir=str(space.ladder(name) / "runs"),
         group=space.root.name,
         unique_tokens=tokens.train.tokens,
-        recipe=project.recipe,
+        recipe=recipe,
     )
 
 
@@ -81,15 +88,15 @@ def run_ladder(
     with project.make(folder, "ladder", recipe, parents, settings, "ladder") as made:
         if not made.already:
             made.summary = _run(project, name, folder, plan, progress).to_json()
-    return LadderSummary.model_validate(made.summary)
+    return counted(folder, LadderSummary.model_validate(made.summary))
 
 
 def _run(project: Project, name: str, folder: Path, plan: Design, progress: Progress | None) -> LadderSummary:
-    start, table = time.monotonic(), folder / "runs.csv"
-    records, failed = run_trunks(project.executor(), plan, lambda spec: table, "ladder", progress)
-    seconds = _sittings(folder, time.monotonic() - start)
+    table = folder / "runs.csv"
+    with _sitting(folder):
+        records, failed = run_trunks(project.executor(), plan, lambda spec: table, "ladder", progress)
     refuse_unfinished(f"the ladder {name}", table, records, failed)
-    return summarise(name, table, plan, records, failed, seconds)
+    return counted(folder, summarise(name, table, plan, records, failed, 0.0))
 
 
 def run_specs(
@@ -97,19 +104,10 @@ def run_specs(
 ) -> LadderSummary:
     """More runs for a ladder that has ended: rows are added to its table."""
     folder = project.workspace.ladder(name)
-    start, table = time.monotonic(), folder / "runs.csv"
     plan = Design(before.budgets, tuple(specs))
-    records, failed = run_trunks(project.executor(), plan, lambda spec: table, "ladder", progress)
-    done = [r for r in records if r.status == "finished"]
-    return before.model_copy(
-        update={
-            "trunks": before.trunks + len(specs),
-            "runs": before.runs + len(done),
-            "failed": before.failed | failed,
-            "largest_flops": max([before.largest_flops, *(r.flops for r in done)]),
-            "seconds": _sittings(folder, time.monotonic() - start),
-        }
-    )
+    with _sitting(folder):
+        _, failed = run_trunks(project.executor(), plan, lambda spec: folder / "runs.csv", "ladder", progress)
+    return counted(folder, before.model_copy(update={"failed": before.failed | failed}))
 
 
 def run_trunks(
@@ -210,12 +208,11 @@ def summarise(
     )
 
 
-def _sittings(folder: Path, seconds: float) -> float:
-    """Wall time of this sitting and of earlier ones that were cut short."""
-    path = folder / ".seconds.json"
+@contextmanager
+def _sitting(folder: Path) -> Iterator[None]:
+    """Wall time of this sitting counts, however it ends."""
+    start = time.monotonic()
     try:
-        before = float(path.read_text())
-    except (OSError, ValueError):
-        before = 0.0
-    write_atomic(path, str(before + seconds).encode())
-    return before + seconds
+        yield
+    finally:
+        add_seconds(folder, time.monotonic() - start)

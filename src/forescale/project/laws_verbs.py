@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forescale.base.artifact import make, read_manifest, recipe_hash
+from forescale.base.artifact import make, read_manifest, recipe_hash, stands
 from forescale.base.errors import ArtifactError, ConfigError, InputError
 from forescale.base.files import sha256_file, write_atomic
 from forescale.project.workspace import Workspace
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from forescale.base.records.forecast import Forecast
     from forescale.base.records.laws import Laws
     from forescale.base.records.suggestion import Suggestion
+    from forescale.scaling.ladder import Grounds
     from forescale.scaling.table import RunTable
 
 
@@ -243,7 +244,25 @@ def suggest_verb(
     table = read_runs(source, scale=scale, columns=columns, where=where, group=group, metric=metric)
     refuse_one_budget(table, source if isinstance(source, Path) else None)
     refuse_few(table, source if isinstance(source, Path) else None)
-    return suggest(fit(table), target, candidates=candidates)
+    laws = fit(table)
+    base = _ladder_grounds(runs, workspace) if candidates is None and laws.scale == "M" else None
+    return suggest(laws, target, candidates=candidates, grounds=base)
+
+
+def _ladder_grounds(runs: Sequence[Path], workspace: Path | None) -> Grounds | None:
+    """What the runs of a workspace's own ladder stand on, so that the next ones can be made there; None for others."""
+    from forescale.base.config import load_recipe
+    from forescale.project.ladder import grounds_of
+
+    space = workspace_or_none(workspace)
+    if runs:
+        folders = [path.resolve() if path.is_dir() else path.resolve().parent for path in runs]
+        space = Workspace(folders[0].parent.parent)
+        if any(folder != space.ladder(folder.name) for folder in folders):
+            return None
+    if space is None or not space.recipe.exists() or not stands(space.tokens):
+        return None
+    return grounds_of(space, load_recipe(space.recipe)[0], "main")
 
 
 def example_verb(what: str, *, out: Path | None = None, force: bool = False) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from forescale.base.errors import ConfigError
 from forescale.base.records.spec import RunSpec, Schedule
 from forescale.base.records.suggestion import SuggestedRun
 from forescale.base.shape import ModelShape
+from forescale.scaling.derive import BUDGET_TOLERANCE
 
 MAX_TRUNK_RATIO = 4.0
 """Tokens of a trunk's branches lie at most this far apart: a trunk pins the batch, and the best batch moves."""
@@ -65,7 +66,7 @@ class Design:
     @property
     def flops(self) -> float:
         """Compute of all trunks, shared stages counted once."""
-        return sum(trunk_tokens(s) * s.shape.flops_per_token for s in self.specs)
+        return sum(map(trunk_flops, self.specs))
 
     @property
     def longest(self) -> RunSpec:
@@ -84,6 +85,11 @@ def trunk_tokens(spec: RunSpec) -> float:
     """Tokens really trained on by a trunk: the longest constant stage once, and each branch's decay."""
     hot = spec.schedule.constant_until
     return hot * max(spec.branches) + (1 - hot) * sum(spec.branches)
+
+
+def trunk_flops(spec: RunSpec) -> float:
+    """Compute of a trunk, shared stages counted once."""
+    return trunk_tokens(spec) * spec.shape.flops_per_token
 
 
 def rungs(top: float, count: int = 4, floor: float = SCALING_FLOOR) -> tuple[float, ...]:
@@ -108,7 +114,7 @@ def design(budgets: Sequence[float], grounds: Grounds, *, seed: int) -> Design:
     for pair in _pairs(sorted(budgets)):
         for spec in _pair_specs(pair, grounds, seed):
             specs.setdefault(spec.name, spec)
-    ordered = sorted(specs.values(), key=lambda s: -trunk_tokens(s) * s.shape.flops_per_token)
+    ordered = sorted(specs.values(), key=lambda s: -trunk_flops(s))
     return Design(tuple(sorted(budgets)), tuple(ordered))
 
 
@@ -205,14 +211,15 @@ def _spec(
     )
 
 
-def suggested_spec(run: SuggestedRun, grounds: Grounds, *, seed: int) -> RunSpec:
-    """A suggested run as a spec: the nearest buildable shape, from scratch."""
-    middle = run.flops
+def suggested_spec(run: SuggestedRun, grounds: Grounds, budgets: Sequence[float], *, seed: int) -> RunSpec:
+    """A suggested run as a spec, from scratch; of one of these budgets where its compute is within 10% of one."""
     size = run.flops_per_token or run.flops / run.tokens
     shape = grounds.shape_for(size)
-    batch = _multiple(run.batch_tokens or centre_batch(middle), shape.seq_len)
-    spec = _spec(shape, run.lr or centre_rate(middle), batch, seed, (middle,), grounds)
-    return spec.model_copy(update={"budgets": ()})
+    batch = _multiple(run.batch_tokens or centre_batch(run.flops), shape.seq_len)
+    spec = _spec(shape, run.lr or centre_rate(run.flops), batch, seed, (run.flops,), grounds)
+    near = min(budgets, key=lambda b: abs(math.log(b / run.flops)), default=run.flops)
+    own = near if abs(math.log(near / run.flops)) <= math.log1p(BUDGET_TOLERANCE) else run.flops
+    return spec.model_copy(update={"budgets": (own,)})
 
 
 def _multiple(tokens: float, seq_len: int) -> int:

@@ -8,6 +8,7 @@ needed to look ahead. A larger run also brings the target nearer, which shrinks 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,39 +18,21 @@ import numpy.typing as npt
 from forescale.base.errors import InputError
 from forescale.base.records.laws import Laws
 from forescale.base.records.suggestion import SuggestedRun, Suggestion
+from forescale.scaling.candidates import Candidate, Offer, offer, offer_rows, tied
 from forescale.scaling.flat import FLAT
 from forescale.scaling.forecast import at, optimum
+from forescale.scaling.ladder import Grounds
 from forescale.scaling.predictive import spread, surface_log_loss
-from forescale.scaling.sources import read_rows
 
 Array = npt.NDArray[np.float64]
 
-SIZE_FACTORS = (0.35, 0.6, 1.0, 1.7, 2.8)
-"""Sizes around the optimum that a candidate may have."""
-OFF_LINE = (0.5, 2.0)
-"""Sizes off a line of tokens tied to size: at one compute, tokens per size then differ from it by 4x and more."""
-TIED = "tokens are tied to size"
-"""What the fit's own warning says of such a ladder."""
-REACH = 4.0
-"""Candidates go up to this many times the largest compute so far, and never beyond a tenth of the target."""
 RUNS = 4
 LITTLE = 0.02
 """A list that narrows by less than this share of the width is said to be of little use."""
+NAMED = 5
+"""Candidates' rows named in a warning."""
 WORTH = 0.1
 """A run must narrow by this share of what the most useful one would: else the cheapest crumbs would win."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A run that could be made: size in the laws' unit."""
-
-    size: float
-    tokens: float
-    flops: float
-    lr: float | None = None
-    batch_tokens: float | None = None
-    seed: int = 0
-    row: int | None = None
 
 
 @dataclass
@@ -96,12 +79,16 @@ def suggest(
     allowance: float | None = None,
     until: float | None = None,
     exclude: set[int] | None = None,
+    grounds: Grounds | None = None,
+    trust: float = 1.0,
 ) -> Suggestion:
     """The next runs for the forecast at `target` FLOPs (the laws' own: M x D or 6 N D), best first.
 
     `tokens`: of a target that is not optimally split (over-trained, say).
     `candidates`: a table; then only its rows are chosen among (`exclude`: data rows already run). It stops after
     `n_runs`, when `allowance` FLOPs are spent, or when the expected width is below `until` (a fraction of the loss).
+    `grounds`: a workspace's, for laws whose size is M; then every run is one that can be trained there as it stands.
+    `trust`: share of earlier promises (in ln width) that came; the widths expected here are discounted by it.
     """
     if laws.predictive is None or laws.largest is None:
         raise InputError(
@@ -114,41 +101,89 @@ def suggest(
             why="; ".join(w for w in laws.warnings if w.startswith("flat: ")),
             remedy="run a budget ten times as large, with two seeds, and fit again",
         )
-    rows = _grid(laws, target) if candidates is None else _rows(laws, candidates, exclude or set())
+    if candidates is None:
+        found = offer(laws, target, grounds=grounds, left=allowance)
+    else:
+        found = offer_rows(laws, candidates, exclude or set())
+    rows = found.runs
     size, data = optimum(laws, target) if tokens is None else (target / (laws.flops_factor * tokens), tokens)
     now = at(laws, size, data)
     width_now = now.width
     assert width_now is not None
     state = _state(laws, rows, size, data)
-    per_sd = width_now / state.sd()
-    chosen, left = _greedy(state, rows, n_runs, allowance, until, per_sd)
-    after = left.sd() * per_sd
-    warnings = _remarks(laws, target, candidates is None)
-    if chosen and after > (1.0 - LITTLE) * width_now:
+    start = state.sd()
+
+    def width(state: State) -> float:
+        return width_now * (state.sd() / start) ** trust
+
+    if found.budgets:
+        chosen, left = _one_each(state, rows, found.budgets, n_runs, allowance)
+    else:
+        chosen, left = _greedy(state, rows, n_runs, allowance, until, width)
+    after = width(left)
+    warnings = [*_regime_words(laws, candidates is None), *_remarks(laws, target, candidates is None, grounds)]
+    warnings += _left_out_words(found)
+    if chosen and left.sd() > (1.0 - LITTLE) * start:
         warnings.append(
             f"these runs narrow the forecast by less than {100 * LITTLE:.0f}% of its width: what is left is noise, or "
             "distance that only larger runs than these take away"
         )
-    warnings += [] if chosen else ["no candidate is affordable or narrows the forecast"]
     if left.reach[0] < target / 10:
         warnings.append(f"the target lies {target / left.reach[0]:.3g} x beyond the largest run even then")
+    warnings += [] if chosen else [_nothing(found, allowance)]
     return Suggestion(
         target_flops=target,
         width_now=width_now,
         runs=[_suggested(rows[k], laws, seed) for k, seed in chosen],
         width_after=after,
+        width_expected=width_now * left.sd() / start,
         flops=sum(rows[k].flops for k, _ in chosen),
         scale=laws.scale,
+        regime=laws.regime,
+        left_out=found.left_out,
         warnings=warnings,
     )
 
 
-def tied(laws: Laws) -> bool:
-    """Whether the runs' tokens go with their size, so that nothing tells the two apart."""
-    return laws.surface is None and any(TIED in text for text in laws.warnings)
+def _nothing(found: Offer, allowance: float | None) -> str:
+    """Why no run is suggested."""
+    cheapest = min((run.flops for run in found.runs), default=0.0)
+    if allowance is not None and cheapest > allowance:
+        return f"the cheapest run that would help takes {cheapest:.3g} FLOPs, and {allowance:.3g} are left"
+    if found.runs:
+        return "no candidate narrows the forecast"
+    return "no candidate: " + "; ".join(
+        why if why.startswith("larger") else f"{count} {why}" for why, count in found.refused.most_common()
+    )
 
 
-def _remarks(laws: Laws, target: float, free: bool) -> list[str]:
+def _left_out_words(found: Offer) -> list[str]:
+    """Rows of the candidates' table that cannot be chosen, counted and named."""
+    bad = found.left_out
+    if not bad:
+        return []
+    named = "; ".join(f"row {b.row}{'' if b.line is None else f' (line {b.line})'}: {b.reason}" for b in bad[:NAMED])
+    more = "" if len(bad) <= NAMED else f"; and {len(bad) - NAMED} more (--json has them all)"
+    return [f"{len(bad)} of {len(bad) + len(found.runs)} candidates left out: {named}{more}"]
+
+
+def _regime_words(laws: Laws, free: bool) -> list[str]:
+    """What laws off the curve, or perhaps off it, can promise; and which runs are suggested therefore."""
+    if laws.regime == "scaling":
+        return []
+    if laws.regime == "pre-scaling":
+        said = [w for w in laws.warnings if w.startswith("pre-scaling")] or [
+            "pre-scaling: the ladder is not on the curve"
+        ]
+        then = "; only larger budgets are suggested" if free else "; choose larger budgets than the ladder's"
+        return [*said, "the widths promised here are by laws that are not on the curve yet: take care" + then]
+    said = [w for w in laws.warnings if "bigram entropy" in w]
+    why = "" if said else " (too few budgets, or no `steps` and `bigram_bpb` to tell by)"
+    then = ": the largest budget and larger ones are suggested" if free else ": larger budgets would tell"
+    return [*said, f"whether the ladder is on the curve is unknown{why}{then}"]
+
+
+def _remarks(laws: Laws, target: float, free: bool, grounds: Grounds | None) -> list[str]:
     """What a reader should know of the target before the list."""
     remarks = []
     if laws.largest is not None and target <= laws.largest.flops:
@@ -169,68 +204,19 @@ def _remarks(laws: Laws, target: float, free: bool) -> list[str]:
     missing = [name for name, law in (("learning rate", laws.learning_rate), ("batch", laws.batch)) if law is None]
     if missing and free:
         remarks.append(
-            f"no law of {' or '.join(missing)} (they were not varied): give the new runs what the ladder's own runs of "
-            "about their size had"
+            f"no law of {' or '.join(missing)} (they were not varied): "
+            + (
+                "give the new runs what the ladder's own runs of about their size had"
+                if grounds is None
+                else "the new runs have what the ladder's design gives its own"
+            )
+        )
+    if free and grounds is None:
+        remarks.append(
+            "sizes and tokens are not rounded: take the nearest shape that can be built, and whole steps of whole"
+            " sequences"
         )
     return remarks
-
-
-def _grid(laws: Laws, target: float) -> list[Candidate]:
-    """Sizes around the optimum at computes from the smallest admissible rung to REACH times the largest run.
-
-    Where tokens are tied to size, only sizes off their line: on it, no run tells the two apart.
-    """
-    assert laws.largest is not None
-    factors = tuple(f for f in SIZE_FACTORS if f < OFF_LINE[0] or f > OFF_LINE[1]) if tied(laws) else SIZE_FACTORS
-    top = min(REACH * laws.largest.flops, max(target / 10.0, laws.largest.flops))
-    low = laws.smallest_rung or laws.largest.flops / 30.0
-    count = max(2, round(math.log(top / low) / math.log(2.0)) + 1) if top > low else 1
-    found = []
-    for flops in np.geomspace(low, top, count):
-        best, _ = optimum(laws, float(flops))
-        for factor in factors:
-            size = best * factor
-            tokens = float(flops) / (laws.flops_factor * size)
-            batch = None if laws.batch is None else laws.batch.value(flops=float(flops), size=size, tokens=tokens)
-            rate = None
-            if laws.learning_rate is not None:
-                rate = laws.learning_rate.value(flops=float(flops), size=size, tokens=tokens, batch_tokens=batch)
-            rate = rate if rate is not None and math.isfinite(rate) else None
-            found.append(Candidate(size, tokens, float(flops), rate, batch))
-    return found
-
-
-def _rows(laws: Laws, source: Any, exclude: set[int]) -> list[Candidate]:
-    """Rows of a table of candidates: size and tokens (or either with flops), as in the run table, no loss needed."""
-    from forescale.scaling.columns import number
-    from forescale.scaling.named import name_columns
-    from forescale.scaling.sizes import choose_sizes, resolve
-
-    rows = read_rows(source).rows
-    if not rows:
-        raise InputError("the table of candidates has no rows", remedy="give one run a row: size and tokens")
-    named = name_columns(rows, list(dict.fromkeys(name for row in rows for name in row)), ())
-    rows, found = named.rows, named.found
-    sizes = choose_sizes(rows, found, laws.scale).values[laws.scale]
-
-    def cell(row: dict[str, Any], name: str) -> float | None:
-        return number(row.get(found[name])) if name in found else None
-
-    result = []
-    for i, row in enumerate(rows):
-        point = resolve(laws.scale, sizes[i], cell(row, "tokens"), cell(row, "flops"), cell(row, "budget"))
-        if point.reason or i + 1 in exclude:
-            continue
-        seed = cell(row, "seed")
-        result.append(
-            Candidate(
-                point.size, point.tokens, point.flops, cell(row, "lr"), cell(row, "batch_tokens"),
-                0 if seed is None else int(seed), i + 1,
-            )
-        )  # fmt: skip
-    if not result:
-        raise InputError("no row of the candidates has a size and tokens", remedy="see the run table's columns")
-    return result
 
 
 def _state(laws: Laws, rows: list[Candidate], size: float, tokens: float) -> State:
@@ -255,12 +241,17 @@ def _state(laws: Laws, rows: list[Candidate], size: float, tokens: float) -> Sta
 
 
 def _greedy(
-    state: State, rows: list[Candidate], n_runs: int, allowance: float | None, until: float | None, per_sd: float
+    state: State,
+    rows: list[Candidate],
+    n_runs: int,
+    allowance: float | None,
+    until: float | None,
+    width: Callable[[State], float],
 ) -> tuple[list[tuple[int, int]], State]:
     """One after another, the run with the largest narrowing per FLOP among those that narrow enough to matter."""
     chosen: list[tuple[int, int]] = []
     spent = 0.0
-    while len(chosen) < n_runs and (until is None or state.sd() * per_sd > until):
+    while len(chosen) < n_runs and (until is None or width(state) > until):
         options = []
         for k, row in enumerate(rows):
             if (allowance is not None and spent + row.flops > allowance) or (
@@ -279,6 +270,24 @@ def _greedy(
     return chosen, state
 
 
+def _one_each(
+    state: State, rows: list[Candidate], budgets: list[float], n_runs: int, allowance: float | None
+) -> tuple[list[tuple[int, int]], State]:
+    """A run of each budget, the most useful one there: off the curve, budgets on it are what is missing."""
+    chosen: list[tuple[int, int]] = []
+    spent = 0.0
+    nearest = [min(budgets, key=lambda b: abs(math.log(b / row.flops))) for row in rows]
+    for budget in budgets[:n_runs]:
+        found = [k for k in range(len(rows)) if nearest[k] == budget]
+        k = min(found, key=lambda k: state.after(k, rows[k]).sd())
+        if allowance is not None and spent + rows[k].flops > allowance:
+            break
+        chosen.append((k, 0))
+        spent += rows[k].flops
+        state = state.after(k, rows[k])
+    return chosen, state
+
+
 def _suggested(row: Candidate, laws: Laws, again: int) -> SuggestedRun:
     return SuggestedRun(
         flops_per_token=row.size if laws.scale == "M" else None,
@@ -289,4 +298,7 @@ def _suggested(row: Candidate, laws: Laws, again: int) -> SuggestedRun:
         batch_tokens=row.batch_tokens,
         seed=row.seed + again,
         row=row.row,
+        n_layer=None if row.shape is None else row.shape.n_layer,
+        d_model=None if row.shape is None else row.shape.d_model,
+        steps=None if row.shape is None or not row.batch_tokens else round(row.tokens / row.batch_tokens),
     )
