@@ -58,7 +58,7 @@ def test_seals_that_the_ledger_lost_are_named(workspace, tmp_path):
     (copy / "ledger.jsonl").write_text("".join(lines[:-1]))
     assert any("no outcome of sealed" in w for w in project.ledger().warnings)
     project.pretrain("sealed", seed=1)
-    assert project.ledger().warnings == []
+    assert not any("sealed" in w for w in project.ledger().warnings if "second seal" not in w)
     seal = next(k for k, line in enumerate(lines) if '"sealed"' in line and json.loads(line)["run"] == "sealed")
     (copy / "ledger.jsonl").write_text("".join(lines[:seal]))
     view = project.ledger()
