@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -140,7 +141,8 @@ def compute_of(scale: str) -> str:
     return "M x tokens" if scale == "M" else f"6 x {scale} x tokens"
 
 
-def _forecast(data: Data, out: Console) -> None:
+def _forecast(data: Data, out: Console, how: str = "best there:") -> None:
+    """`how`: what learning rate and batch are: the laws' best ones, or the plan's own."""
     loss = f"{num(data['loss'], 5)} {unit(data['unit'])}"
     if data["interval"]:
         low, high = data["interval"]
@@ -151,17 +153,18 @@ def _forecast(data: Data, out: Console) -> None:
     where = f"{num(data['flops'])} FLOPs ({compute_of(data['scale'])}), {data['scale']} = {num(data['model_scale'])}"
     out.print(f"for one new run of {where}, {num(data['tokens'])} tokens")
     if data["learning_rate"] is not None:
-        out.print(f"best there: learning rate {num(data['learning_rate'])}, batch {num(data['batch_tokens'])} tokens")
+        out.print(f"{how} learning rate {num(data['learning_rate'])}, batch {num(data['batch_tokens'])} tokens")
     ratio = data["extrapolation"]  # three runs, it may be: none need have both the largest size and the most tokens
     out.print(f"extrapolation: {_times(ratio['flops'])} the largest compute of any run, {_times(ratio['size'])} the "
               f"largest size, {_times(ratio['tokens'])} the most tokens")  # fmt: skip
     out.print(f"laws: {data['source']} · regime: {data['regime']}\n")
-    _assumptions(data["assumptions"], out, interval=bool(data["interval"]))
+    _assumptions(data, out)
     _self_check(data["self_check"], out)
 
 
-def _assumptions(found: Sequence[Data], out: Console, *, interval: bool) -> None:
+def _assumptions(data: Data, out: Console) -> None:
     """What the forecast takes for granted; columns that nothing is in are left out."""
+    found = data["assumptions"]
     raised, why = any(a["raised"] >= 5e-5 for a in found), any(a["why"] for a in found)
     columns = ("what", "ladder", "target", "charged", *(["raised"] if raised else []), *(["why"] if why else []))
     table(
@@ -170,7 +173,9 @@ def _assumptions(found: Sequence[Data], out: Console, *, interval: bool) -> None
           *([percent(a["raised"])] if raised else []), *([a["why"]] if why else [])) for a in found],
     )  # fmt: skip
     if raised:
-        reach = "; the interval still reaches down to the best setting's" if interval else ""
+        best = data["loss"] / math.prod(1 + a["raised"] for a in found)
+        down = data["interval"] and data["interval"][0] <= best * (1 + 1e-9)
+        reach = "; the interval still reaches down to the best setting's" if down else ""
         out.print(f"raised: the forecast itself is higher by so much{reach}\n")
 
 
@@ -223,7 +228,7 @@ def plan(data: Data, out: Console) -> None:
     )
     if data["forecast"]:
         out.print("\nForecast")
-        _forecast(data["forecast"], out)
+        _forecast(data["forecast"], out, "with")
         scale = data["forecast"]["scale"]
         if scale != "M":
             out.print(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from forescale.base.artifact import read_manifest
-from forescale.base.config import ModelSection, ScheduleSection, load_recipe
+from forescale.base.config import ModelSection, Recipe, ScheduleSection, load_recipe
 from forescale.base.errors import ForescaleError, MissingExtraError
 from forescale.base.records.laws import Laws
 from forescale.base.records.plan import Objective, Plan, Sharding
@@ -59,18 +59,17 @@ def facts(space: Workspace | None, overrides: Sequence[str] = (), recipe: Path |
         unique_tokens=corpus_tokens(space),
         validation_id=tokens.validation_id if tokens else "",
         ladder_flops=_ladder_flops(space),
-        conditions={
-            "seq_len": model.seq_len,
-            "weight_decay": whole.train.weight_decay,
-            **_of_training(laws, tokens),
-        },
+        conditions=_of_training(laws, tokens, whole.model_copy(update={"model": model})),
         sharding=whole.parallel.sharding,
     )
 
 
-def _of_training(laws: Laws | None, tokens: TokensSummary | None) -> dict[str, Any]:
+def _of_training(laws: Laws | None, tokens: TokensSummary | None, recipe: Recipe) -> dict[str, Any]:
     """In a run table's words, how this workspace trains and on which tokens it scores: as far as its laws' runs say."""
-    said = {"schedule": Schedule().kind, "optimizer": OPTIMIZER}
+    said: dict[str, Any] = {
+        "seq_len": recipe.model.seq_len, "weight_decay": recipe.train.weight_decay, "schedule": Schedule().kind,
+        "optimizer": OPTIMIZER,
+    }  # fmt: skip
     if tokens is not None:
         said |= {"tokenizer": tokens.tokenizer, "validation": tokens.validation_id}
     return {name: value for name, value in said.items() if laws is not None and laws.conditions.get(name) and value}
@@ -114,9 +113,6 @@ def plan_verb(
     conditions = dict(known.conditions) if own is not None and own is known.laws else {}
     if known.unique_tokens is not None:  # whatever laws forecast it, the run is on this corpus
         conditions["unique_tokens"] = known.unique_tokens
-    fixed_rate = known.schedule.learning_rate
-    if fixed_rate is not None and known.schedule.batch_tokens is None and own is not None and own.learning_rate:
-        conditions["lr"] = fixed_rate  # with a batch that is fixed too, the best rate is not that of the laws' batch
 
     def make(fixed: Mapping[str, float] | None) -> Plan:
         return plan(

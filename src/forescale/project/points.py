@@ -51,9 +51,9 @@ def forecast_points(
         forecast = _one(laws, row, at, line, level, {**(conditions or {}), **own})
         warnings |= dict.fromkeys(forecast.warnings)
         low, high = forecast.interval or (None, None)
-        hyper = {name: value for name in HYPER if (value := getattr(forecast, name)) is not None and name not in own}
+        hyper = {name: value for name in HYPER if (value := getattr(forecast, name)) is not None and name not in row}
         made.append({**row, "predicted": forecast.loss, "low": low, "high": high, **hyper})
-    write_atomic(out, _as_csv(made).encode())
+    write_atomic(out, _as_csv(made, raw.rows[0]).encode())
     return {"points": len(made), "out": str(out), "warnings": list(warnings)}
 
 
@@ -120,9 +120,11 @@ def _value(cell: Any) -> Any:
         return cell
 
 
-def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def _as_csv(rows: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> str:
+    """The table's own columns in their order, as they were, and what was added to them."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    order = [name for name in names if name not in (*ADDED, *HYPER)] + [n for n in (*ADDED, *HYPER) if n in names]
+    last = [n for n in (*ADDED, *HYPER) if n in names and (n in ADDED or n not in given)]
+    order = [name for name in names if name not in last] + last
     text = io.StringIO()
     writer = csv.DictWriter(text, order, lineterminator="\n")
     writer.writeheader()

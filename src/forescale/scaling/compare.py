@@ -24,7 +24,7 @@ from forescale.scaling.columns import apply_where, text_of
 from forescale.scaling.fit import fit
 from forescale.scaling.flat import FLAT
 from forescale.scaling.forecast import optimum
-from forescale.scaling.named import name_columns
+from forescale.scaling.named import LOSS_READ, name_columns
 from forescale.scaling.predictive import centre_of, distance, surface_log_loss
 from forescale.scaling.sources import read_rows
 
@@ -116,6 +116,10 @@ def compare_laws(
         )
     warnings = _comparable(corpora)
     usable = {name: laws for name, laws in corpora.items() if laws.predictive is not None}
+    warnings += list(dict.fromkeys(w for laws in corpora.values() for w in laws.warnings if LOSS_READ in w))
+    read = sorted({laws.guesses["loss"] for laws in corpora.values() if "loss" in laws.guesses})
+    if read:
+        warnings.append(f"scored by {', '.join(f'`{name}`' for name in read)}: another set of text may turn the order")
     warnings += [f"{name}: no loss surface, left out of the order" for name in corpora if name not in usable]
     warnings += _same_runs(usable)
     warnings += [_regime(name, laws) for name, laws in usable.items() if laws.regime != "scaling"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 
 from forescale.base.config import ScheduleSection
 from forescale.base.errors import ConfigError
@@ -36,8 +37,8 @@ class Dials:
     def __post_init__(self) -> None:
         for key in ("flops", "tokens", "days", "minutes", "money", "gpus", "price", "utilisation", "ranks"):
             value = getattr(self, key)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"--{key} must be a positive number, not {value}", key=key)
+            if value is not None and not (isinstance(value, Real) and math.isfinite(value) and float(value) > 0):
+                raise ConfigError(f"--{key} must be a positive number, not {value!r}", key=key)
         if self.utilisation > 1:
             raise ConfigError(f"--utilisation is a share of the peak, not {self.utilisation}", key="utilisation")
         turned = [k for k in ("flops", "tokens", "days", "minutes", "money") if getattr(self, k) is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +141,8 @@ def at(
 def _target(laws: Laws, flops: float | None, model_scale: float | None, tokens: float | None) -> tuple[float, float]:
     """Size and tokens of the target; any two of three, or compute alone at the optimal split."""
     for name, value in (("flops", flops), ("model-scale", model_scale), ("tokens", tokens)):
-        if value is not None and not 0 < value < math.inf:
-            raise ConfigError(f"--{name} {value} is not a positive number", key=name)
+        if value is not None and not (isinstance(value, Real) and 0 < value < math.inf):
+            raise ConfigError(f"--{name} {value!r} is not a positive number", key=name)
     k = laws.flops_factor
     if flops is not None and model_scale is not None and tokens is not None:
         product = k * model_scale * tokens

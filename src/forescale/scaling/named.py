@@ -6,12 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from forescale.scaling.columns import apply_mapping, evaluations, guess, normal, number, text_of
+from forescale.scaling.columns import TRAINING_LOSSES, apply_mapping, evaluations, guess, normal, number, text_of
 from forescale.scaling.header_units import COUNTS, in_plain_counts, stated_units, unit_of
 from forescale.scaling.log_headers import as_mappings, baseless
 from forescale.scaling.measure_units import NAT, is_training, loss_unit, stated_measures, states_loss_unit, unit_for
 from forescale.scaling.sources import Row
 
+LOSS_READ = "is read as the loss"
+"""Part of the warnings that say which of several losses was taken."""
 SIZES = ("flops_per_token", "params_non_embedding", "params", "active_params", "n_layer")
 SMOOTHED = re.compile(r"(^|_)(smooth(ed)?_(train_)?loss|loss_(ema|smooth(ed)?|avg)|avg_loss|ema_loss)$")
 """Names of the same loss over more than one step."""
@@ -89,23 +91,30 @@ def _unit_column(
 def _with_loss_choices(made: Named) -> Named:
     """Several losses on held-out text, of which none is known by name: they are named, and none is chosen."""
     several = [name for name in evaluations(made.ignored) if name not in made.mapped.values()]
+    if made.found.get("loss") not in (None, "loss"):  # one of several sets, then, and not the run's only loss
+        several = list(dict.fromkeys([*several, *(name for name in made.ignored if _of_a_set(name))]))
     if len(several) > 1 and "loss" in made.found and "loss" not in made.mapped:
         made.warnings.append(
-            f"`{made.found['loss']}` is read as the loss; {len(several)} other columns are losses on held-out text"
+            f"`{made.found['loss']}` {LOSS_READ}; {len(several)} other columns are losses too"
             f" ({', '.join(several[:6])}): --column loss=NAME chooses one"
         )
     elif len(several) == 1 and made.found.get("loss") == "loss" and _differ(made.rows, "loss", several[0]):
         made.warnings.append(
-            f"`loss` is read as the loss, and `{several[0]}` is one on held-out text: if `loss` is of training text,"
+            f"`loss` {LOSS_READ}, and `{several[0]}` is one on held-out text: if `loss` is of training text,"
             f" --column loss={several[0]} is the better choice"
         )
     elif made.found.get("loss") == "loss":
         made.warnings += [
-            f"`loss` is read as the loss, and `{name}` smooths it: the loss of a last step alone is mostly noise,"
+            f"`loss` {LOSS_READ}, and `{name}` smooths it: the loss of a last step alone is mostly noise,"
             f" --column loss={name} is the better choice"
             for name in made.ignored if SMOOTHED.search(normal(name)) and _differ(made.rows, "loss", name)
         ]  # fmt: skip
     return made
+
+
+def _of_a_set(name: str) -> bool:
+    """`loss_paloma_c4`, `books_loss`: by its name the loss on some text, which is not said to be training text."""
+    return bool(re.match(r"loss_|.*_loss$", normal(name))) and normal(name) not in TRAINING_LOSSES
 
 
 def _differ(rows: list[Row], one: str, other: str) -> bool:

@@ -224,12 +224,25 @@ def _forecast(
     conditions = dict(wishes.conditions)
     if wishes.unique_tokens is not None:
         conditions["unique_tokens"] = wishes.unique_tokens
+    named = _named(laws, training, wishes)
     made = forecast(
-        laws, model_scale=size, tokens=tokens, level=wishes.level, conditions=conditions or None,
-        credited=training.credited,
+        laws, model_scale=size, tokens=tokens, level=wishes.level, conditions=(conditions | named) or None,
+        credited=None if "batch_tokens" in named else training.credited,
     )  # fmt: skip
     warnings += made.warnings
     return made.model_copy(update={"learning_rate": training.rate, "batch_tokens": training.batch})
+
+
+def _named(laws: Laws, training: Training, wishes: Wishes) -> dict[str, Any]:
+    """The learning rate and batch that are fixed, as `forecast --conditions` would name them, where these laws know the
+    best ones; a batch moves the best rate, so both are named with it."""
+    rate, batch = wishes.schedule.learning_rate, wishes.schedule.batch_tokens
+    named: dict[str, Any] = {}
+    if batch is not None and laws.batch is not None:
+        named["batch_tokens"] = training.batch
+    if laws.learning_rate is not None and (rate is not None or named):
+        named["lr"] = training.rate
+    return named
 
 
 def _doubts(

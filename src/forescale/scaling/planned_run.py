@@ -146,7 +146,11 @@ def _split(asked: Asked, guide: Guide, wishes: Wishes) -> Split:
     made = Split(nearest(m, rules), 0.0, m)
     if wishes.serve_tokens is not None:
         made = _served(around, guide, wishes.serve_tokens, rules)
-    if wishes.unique_tokens is not None and wishes.unique_tokens < tokens:
+    served = asked.flops / made.shape.flops_per_token if wishes.serve_tokens is not None else tokens
+    if wishes.unique_tokens is not None and wishes.unique_tokens < max(tokens, served):
+        if wishes.serve_tokens is not None:
+            words = "serving was weighed with new tokens, repeats after it: together, another size may cost less"
+            made = replace(made, notes=(words,))
         made = _repeating(around, made, guide, wishes.unique_tokens, rules)
     return replace(made, tokens=asked.flops / made.shape.flops_per_token)
 
