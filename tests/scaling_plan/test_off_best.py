@@ -101,7 +101,7 @@ def test_columns_of_points_count_and_a_bad_one_is_named_by_its_line(laws, tmp_pa
     predicted, batch = columns.index("predicted"), columns.index("batch_tokens")
     assert float(small[predicted]) > 1.02 * float(best[predicted])
     assert float(small[batch]) == 43008
-    assert float(best[batch]) > 1e6
+    assert best[batch] == ""  # the table's own columns stay as they are
     points.write_text("flops,lr\n1e21,3e-4\n1e21,-1\n")
     with pytest.raises(InputError) as refused:
         forecast_points(laws, points, out)
