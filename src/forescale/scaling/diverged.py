@@ -12,8 +12,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from forescale.scaling.misplaced import FEWEST, FEWEST_PLACES, MARGIN, best_of_places, law_log_loss, place_of
+from forescale.scaling.misplaced import FEWEST, FEWEST_PLACES, MARGIN
 from forescale.scaling.pinned import fit_chinchilla
+from forescale.scaling.places import best_of_places, place_of
+from forescale.scaling.predictive import law_log_loss
 
 Array = npt.NDArray[np.float64]
 
@@ -35,7 +37,7 @@ def diverged(size: Array, tokens: Array, loss: Array) -> dict[int, str]:
     for _ in range(2):  # the second law has not seen what the first one found
         rest = best[~off]
         law = fit_chinchilla(size[rest], tokens[rest], loss[rest])
-        left = np.log(loss) - law_log_loss(law, x, y)
+        left = np.log(loss) - law_log_loss(law, size, tokens)
         sd = 1.4826 * float(np.median(np.abs(left[rest] - np.median(left[rest]))))
         inside = np.ones(len(best), dtype=bool)  # a law is believed only among its own rows
         for values in (x, y, y - x):

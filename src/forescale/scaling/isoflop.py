@@ -11,7 +11,7 @@ from scipy.stats import t as student
 
 from forescale.base.records.laws import Allocation, IsoMinimum, Surface
 from forescale.scaling.noise import Cells
-from forescale.scaling.predictive import row_of, surface_log_loss, surface_split
+from forescale.scaling.predictive import law_log_loss, surface_split
 
 Array = npt.NDArray[np.float64]
 
@@ -68,8 +68,8 @@ class _Profile:
 
     def missed(self, surface: Surface) -> Array:
         """What a surface misses each run near the best by, in seed noise."""
-        cells, row = self.cells.take(self.near), np.array([row_of(surface)])
-        fitted = [float(surface_log_loss(row, n, d)[0]) for n, d in zip(cells.size, cells.tokens, strict=True)]
+        cells = self.cells.take(self.near)
+        fitted = law_log_loss(surface, cells.size, cells.tokens)
         return np.asarray((np.log(cells.loss) - fitted) / cells.noise)
 
     @property
@@ -100,14 +100,10 @@ def _to_one_compute(cells: Cells, surface: Surface | None) -> Array:
     """What to add to each run's ln loss to have it at the mean compute of all: by the surface, along the tokens."""
     if surface is None:
         return np.zeros(len(cells))
-    row, product = np.array([row_of(surface)]), cells.size * cells.tokens
+    product = cells.size * cells.tokens
     mean = float(np.exp(np.log(product).mean()))
-    return np.array(
-        [
-            float(surface_log_loss(row, n, mean / n)[0] - surface_log_loss(row, n, d)[0])
-            for n, d in zip(cells.size, cells.tokens, strict=True)
-        ]
-    )
+    here = law_log_loss(surface, cells.size, cells.tokens)
+    return law_log_loss(surface, cells.size, mean / cells.size) - here
 
 
 def _noise(profiles: list[_Profile], n_cells: int, level: float, surface: Surface | None) -> list[float]:

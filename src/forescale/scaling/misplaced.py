@@ -16,7 +16,9 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 from forescale.base.records.laws import Surface
 from forescale.scaling.pinned import fit_chinchilla
+from forescale.scaling.places import best_of_places
 from forescale.scaling.plausible import Names
+from forescale.scaling.predictive import law_log_loss
 
 Array = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -63,11 +65,11 @@ def misplaced(
         return {}
     best = best_of_places(x, y, loss, rest)
     law = fit_chinchilla(size[best], tokens[best], loss[best])
-    left = np.log(loss[best]) - law_log_loss(law, x[best], y[best])
+    left = np.log(loss[best]) - law_log_loss(law, size[best], tokens[best])
     sd = 1.4826 * float(np.median(np.abs(left - np.median(left))))
     reasons = {}
     for i in np.flatnonzero(asked):
-        here = float(np.log(loss[i]) - law_log_loss(law, x[i : i + 1], y[i : i + 1])[0])
+        here = float(np.log(loss[i]) - law_log_loss(law, size[i : i + 1], tokens[i : i + 1])[0])
         allowed = max(HIT, HIT_SDS * sd)
         if np.maximum(np.abs(x[best] - x[i]), np.abs(y[best] - y[i])).min() < GULF:
             if abs(here) < max(MISS, MISS_SDS * sd):
@@ -84,11 +86,6 @@ def misplaced(
                 name for name, found in contradicted.items() if found[i]
             ])  # fmt: skip
     return reasons
-
-
-def law_log_loss(law: Surface, x: Array, y: Array) -> Array:
-    """ln L of Chinchilla's form at these ln size and ln tokens [n]."""
-    return np.log(law.E + law.A * np.exp(-law.alpha * x) + law.B * np.exp(-law.beta * y))
 
 
 def _apart(x: Array, y: Array) -> Bools:
@@ -112,21 +109,6 @@ def _contradicted(logs: Array) -> Bools:
     return np.asarray(known & np.logical_or.reduce(steps))
 
 
-def place_of(x: float, y: float) -> tuple[float, float]:
-    """ln size and ln tokens to 1%: what other rates, batches and seeds share."""
-    return round(float(x), 2), round(float(y), 2)
-
-
-def best_of_places(x: Array, y: Array, loss: Array, among: Bools) -> npt.NDArray[np.int64]:
-    """The lowest loss of each size and token count: other rates and batches say nothing of the law."""
-    best: dict[tuple[float, float], int] = {}
-    for i in np.flatnonzero(among):
-        place = place_of(x[i], y[i])
-        if place not in best or loss[i] < loss[best[place]]:
-            best[place] = int(i)
-    return np.array(sorted(best.values()), dtype=np.int64)
-
-
 def _holds(
     law: Surface, x: Array, y: Array, loss: Array, rest: Bools, i: int, of_size: bool, power: int, allowed: float
 ) -> bool:
@@ -142,7 +124,7 @@ def _holds(
     like = loss[rest & (np.abs(x - a) < SAME) & (np.abs(y - b) < SAME)]
     if len(like) and like.min() <= loss[i] <= like.max():
         return True
-    return abs(math.log(loss[i]) - float(law_log_loss(law, np.array([a]), np.array([b]))[0])) <= allowed
+    return abs(math.log(loss[i]) - float(law_log_loss(law, np.exp([a]), np.exp([b]))[0])) <= allowed
 
 
 def _reason(

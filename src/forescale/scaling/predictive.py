@@ -18,13 +18,18 @@ from forescale.scaling import calibration
 Array = npt.NDArray[np.float64]
 
 
-def surface_log_loss(parameters: Array, size: float, tokens: float) -> Array:
-    """ln L at one target for each row (E, A, alpha, B, beta, gamma)."""
+def surface_log_loss(parameters: Array, size: float | Array, tokens: float | Array) -> Array:
+    """ln L at one target for each row (E, A, alpha, B, beta, gamma), or of one row at each target."""
     floor, a, alpha, b, beta, g = parameters.T
     with np.errstate(divide="ignore"):
         model = (np.log(a) - alpha * np.log(size)) / g
         data = (np.log(b) - beta * np.log(tokens)) / g
         return np.asarray(np.logaddexp(np.log(floor), g * np.logaddexp(model, data)))
+
+
+def law_log_loss(surface: Surface, size: Array, tokens: Array) -> Array:
+    """ln L of one surface at each target [n]."""
+    return surface_log_loss(np.array([row_of(surface)]), size, tokens)
 
 
 def row_of(surface: Surface) -> list[float]:

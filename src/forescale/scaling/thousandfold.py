@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from forescale.base.errors import InputError
-from forescale.scaling.misplaced import AGREES, MOST, best_of_places
+from forescale.scaling.misplaced import AGREES, MOST
 from forescale.scaling.outline import features, least_absolute, spread
+from forescale.scaling.places import best_of_places
 from forescale.scaling.plausible import Names
 
 Array = npt.NDArray[np.float64]
