@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
+from known_ladder import ladder
 
-from forescale.base.records.laws import Surface
 from forescale.scaling.fit import fit
 from forescale.scaling.table import read_runs
-
-LAW = Surface(form="chinchilla", E=1.82, A=482.0, alpha=0.348, B=2085.0, beta=0.366)
-
-
-def ladder():
-    rng = np.random.default_rng(3)
-    rows = []
-    for flops in np.geomspace(1e17, 1e19, 5):
-        for factor in np.geomspace(0.1, 10, 7):
-            size = 0.1 * flops**0.5 * factor
-            loss = LAW.loss(size, flops / (6 * size)) * float(np.exp(0.002 * rng.standard_normal()))
-            rows.append({"params": size, "tokens": flops / (6 * size), "loss": loss})
-    return rows
 
 
 def test_the_fit_is_that_of_the_runs_that_went_well():
