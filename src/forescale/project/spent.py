@@ -8,7 +8,7 @@ from typing import Any
 
 from forescale.base.files import write_atomic
 from forescale.base.records.ladder import LadderSummary
-from forescale.base.records.spec import RunSpec, Schedule
+from forescale.base.records.spec import RunSpec
 
 SECONDS = ".seconds.json"
 
@@ -42,6 +42,9 @@ def flops_by_trunk(folder: Path, rows: list[dict[str, str]]) -> dict[str, float]
 
     A run that was stopped half-way, or that the machine lost, has spent what its log says.
     """
+    import numpy as np
+
+    from forescale.scaling.derive import of_one_trunk
     from forescale.train.log import read_log
 
     tokens: dict[str, set[float]] = {}
@@ -49,18 +52,12 @@ def flops_by_trunk(folder: Path, rows: list[dict[str, str]]) -> dict[str, float]
     for row in rows:
         tokens.setdefault(row["trunk"], set()).add(float(row["tokens"]))
         size[row["trunk"]] = float(row["flops_per_token"])
-    spent = {trunk: size[trunk] * _with_decays(ends, Schedule()) for trunk, ends in tokens.items()}
+    spent = {trunk: size[trunk] * of_one_trunk(np.array(sorted(ends))) for trunk, ends in tokens.items()}
     for path in sorted(folder.glob("runs/*/spec.json")):
         spec = RunSpec.read(path)
         if spec.name not in spent:
             spent[spec.name] = spec.shape.flops_per_token * _logged(list(read_log(path.with_name("log.jsonl"))), spec)
     return spent
-
-
-def _with_decays(ends: set[float], schedule: Schedule) -> float:
-    """Tokens trained on by a trunk whose branches ended there: the longest constant stage once, and each decay."""
-    hot = schedule.constant_until
-    return hot * max(ends) + (1 - hot) * sum(ends)
 
 
 def _logged(lines: list[Mapping[str, Any]], spec: RunSpec) -> float:

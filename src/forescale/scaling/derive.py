@@ -28,11 +28,12 @@ CONDITIONS = (
 
 def trained_flops(flops: Array, trunk: Ints) -> float:
     """Compute that runs took together. Branches of one trunk share all but their decay, which the longest one paid."""
-    total = 0.0
-    for one in np.unique(trunk):
-        branches = flops[trunk == one]
-        total += SHARED * float(branches.max()) + (1.0 - SHARED) * float(branches.sum())
-    return total
+    return sum(of_one_trunk(flops[trunk == one]) for one in np.unique(trunk))
+
+
+def of_one_trunk(branches: Array) -> float:
+    """What a trunk took, from what each of its branches [n] did alone (FLOPs, or tokens)."""
+    return SHARED * float(branches.max()) + (1.0 - SHARED) * float(branches.sum())
 
 
 def trunks_of(rows: list[Row], at: list[int], found: dict[str, str]) -> Ints:
